@@ -1,0 +1,105 @@
+"""`BinaryClassHead`: one of two classes."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from heads import checks, labels, losses, metrics
+from heads.keys import MetricKeys, PredictionKeys, Reduction, SignatureKeys
+from heads.metrics import MetricSpec
+from heads.signatures import Classify, Predict, Regress, Signature, all_class_ids, all_classes, class_names
+from heads.single_head import LOGITS, PredictionFunctions, Predictions, SingleHead, of_label, of_prediction
+
+
+class BinaryClassHead(SingleHead):
+    """One of two classes, by sigmoid cross entropy.
+
+    Logits are `[D0, …, DN, 1]`. Labels are `[D0, …, DN, 1]` or `[D0, …, DN]`: numbers in [0, 1], the probability of class 1, or
+    names with a `label_vocabulary`.
+
+    Args:
+        weight_column: feature with a weight per example, `[D0, …, DN]` or `[D0, …, DN, 1]`.
+        thresholds: in (0, 1); accuracy, precision and recall are measured at each.
+        label_vocabulary: the names of class 0 and class 1.
+        loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
+        loss_fn: instead of sigmoid cross entropy; returns `[D0, …, DN, 1]`.
+        name: the head's name.
+
+    Raises:
+        ValueError: a threshold, the vocabulary, `loss_reduction` or `loss_fn` is not valid.
+    """
+
+    def __init__(
+        self,
+        weight_column: Any = None,
+        thresholds: Iterable[float] | None = None,
+        label_vocabulary: Sequence[str] | None = None,
+        loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_fn: Callable[..., tf.Tensor] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(weight_column, loss_reduction, loss_fn, name)
+        self._thresholds = checks.thresholds(thresholds)
+        self._vocabulary = checks.vocabulary(label_vocabulary, 2, name)
+
+    @property
+    def logits_dimension(self) -> int:
+        """1."""
+        return 1
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the two classes."""
+        return self._vocabulary or ("0", "1")
+
+    def _encode_labels(self, raw: Any, logits: tf.Tensor) -> tf.Tensor:
+        dense = labels.dense(raw, logits, 1, self.name)
+        if self._vocabulary is not None:
+            return tf.cast(labels.class_ids(dense, 2, self._vocabulary, self.name), tf.float32)
+        if dense.dtype == tf.string:
+            raise ValueError(
+                f"Labels dtype should be numeric. Instead got string{checks.of_head(self.name)}. "
+                "Give the head a label_vocabulary."
+            )
+        message = f"Labels must be <= n_classes - 1 and Labels must be >= 0, with n_classes=2{checks.of_head(self.name)}."
+        return checks.in_range(tf.cast(dense, tf.float32), 1, message)
+
+    def _example_loss(self, encoded: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        return losses.sigmoid_cross_entropy(encoded, logits)
+
+    def _prediction_functions(self) -> PredictionFunctions:
+        return {
+            **LOGITS,
+            PredictionKeys.LOGISTIC: lambda p: tf.sigmoid(p.logits),
+            PredictionKeys.PROBABILITIES: lambda p: tf.nn.softmax(_both_logits(p)),
+            PredictionKeys.CLASS_IDS: lambda p: tf.expand_dims(tf.argmax(_both_logits(p), axis=-1), -1),
+            PredictionKeys.CLASSES: lambda p: class_names(p[PredictionKeys.CLASS_IDS], self._vocabulary),
+            PredictionKeys.ALL_CLASS_IDS: lambda p: all_class_ids(2, p.logits),
+            PredictionKeys.ALL_CLASSES: lambda p: all_classes(2, self._vocabulary, p.logits),
+        }
+
+    def _metric_specs(self) -> list[MetricSpec]:
+        logistic = of_prediction(PredictionKeys.LOGISTIC)
+        return [
+            *metrics.confusion(of_label, of_prediction(PredictionKeys.CLASS_IDS)),
+            metrics.mean(MetricKeys.PREDICTION_MEAN, logistic),
+            metrics.mean(MetricKeys.LABEL_MEAN, of_label),
+            metrics.mean(MetricKeys.ACCURACY_BASELINE, of_label)._replace(make=metrics.MajorityBaseline),
+            *metrics.curve_areas(of_label, logistic),
+            *metrics.at_thresholds(self._thresholds, of_label, logistic),
+        ]
+
+    def _signatures(self, predictions: Mapping[str, tf.Tensor]) -> dict[str, Signature]:
+        return {
+            SignatureKeys.CLASSIFY: Classify(
+                predictions[PredictionKeys.PROBABILITIES], predictions[PredictionKeys.ALL_CLASSES]
+            ),
+            SignatureKeys.REGRESS: Regress(predictions[PredictionKeys.LOGISTIC]),
+            SignatureKeys.PREDICT: Predict(predictions),
+        }
+
+
+def _both_logits(predictions: Predictions) -> tf.Tensor:
+    # sigmoid(x) = softmax([0, x])[1]: with both logits at hand the small probability keeps its digits, and a tie is class 0.
+    return tf.concat([tf.zeros_like(predictions.logits), predictions.logits], axis=-1)

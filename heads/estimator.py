@@ -1,0 +1,114 @@
+"""`EstimatorSpec`s from heads: the only module that needs TensorFlow's Estimator."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from heads.keys import MetricKeys, SignatureKeys, metric_key
+from heads.optimizers import train_op
+from heads.signatures import Classify, Regress, Signature
+
+if TYPE_CHECKING:
+    from heads.head import Head
+
+if not hasattr(tf, "estimator"):
+    raise ModuleNotFoundError(
+        f"An EstimatorSpec needs TensorFlow 2.15.1 with Estimator, which TensorFlow {tf.__version__} no longer has. "
+        "Install them with: pip install 'headserve[train]'",
+        name="tensorflow_estimator",
+    )
+estimator: Any = tf.estimator
+
+
+def build_spec(
+    head: "Head",
+    features: Mapping[str, Any],
+    mode: str,
+    logits: Any,
+    labels: Any,
+    optimizer: Any,
+    trainable_variables: Sequence[tf.Variable] | None,
+    train_op_fn: Callable[[tf.Tensor], Any] | None,
+    update_ops: Sequence[Any] | None,
+    regularization_losses: Sequence[tf.Tensor] | None,
+) -> Any:
+    """The `tf.estimator.EstimatorSpec` of a head; see `Head.create_estimator_spec`."""
+    modes = estimator.ModeKeys
+    if mode not in (modes.TRAIN, modes.EVAL, modes.PREDICT):
+        raise ValueError(f"mode={mode} unrecognized: expected a value of tf.estimator.ModeKeys.")
+    with tf.name_scope(scope(head)):
+        by_key = head._predict(logits)
+        predictions = dict(by_key)
+        if mode == modes.PREDICT:
+            outputs = {
+                name or SignatureKeys.DEFAULT: export_output(signature) for name, signature in head._export(by_key).items()
+            }
+            return estimator.EstimatorSpec(mode, predictions=predictions, export_outputs=outputs)
+        batch = head._examine(labels, by_key, features)
+        loss = head._total_loss(batch, regularization_losses)
+        if mode == modes.EVAL:
+            metrics = head._add_batch(head.metrics(regularization_losses), batch, regularization_losses)
+            return estimator.EstimatorSpec(mode, predictions=predictions, loss=loss, eval_metric_ops=metrics)
+        # Keras optimizers expect their variables at the top, where a checkpoint's names have no head's scope before them.
+        with tf.compat.v1.name_scope(None), tf.name_scope("training"):
+            step = train_op(loss, head.loss_reduction, optimizer, trainable_variables, train_op_fn, update_ops)
+    _summarize(head, batch, loss, regularization_losses)
+    return estimator.EstimatorSpec(mode, predictions=predictions, loss=loss, train_op=step)
+
+
+def scope(head: "Head") -> str:
+    """The scope of a head's operations: its name, with what no scope may hold replaced."""
+    name = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", head.name or "head")
+    return name if re.match(r"[A-Za-z0-9.]", name) else f"head{name}"
+
+
+def _summarize(head: "Head", batch: Any, loss: tf.Tensor, regularization_losses: Sequence[tf.Tensor] | None) -> None:
+    root = head._metrics_root
+    with tf.compat.v1.name_scope(None):
+        tf.compat.v1.summary.scalar(metric_key(MetricKeys.LOSS, root), loss)
+        for name, own in head._head_losses(batch, "").items():
+            tf.compat.v1.summary.scalar(metric_key(MetricKeys.LOSS, name), own)
+        if regularization_losses:
+            key = metric_key(MetricKeys.LOSS_REGULARIZATION, root)
+            tf.compat.v1.summary.scalar(key, tf.add_n(list(regularization_losses)))
+
+
+class _Classification(estimator.export.ClassificationOutput):
+    """Scores and classes: a classify signature on serialized examples, a predict signature on any other input.
+
+    TensorFlow's own raises for other inputs, and its exporter then leaves the signature out, `serving_default` among them.
+    """
+
+    def as_signature_def(self, receiver_tensors: Mapping[str, tf.Tensor]) -> Any:
+        if _takes_examples(receiver_tensors):
+            return super().as_signature_def(receiver_tensors)
+        return _predict({"classes": self.classes, "scores": self.scores}, receiver_tensors)
+
+
+class _Regression(estimator.export.RegressionOutput):
+    """A value: a regress signature on serialized examples, a predict signature on any other input."""
+
+    def as_signature_def(self, receiver_tensors: Mapping[str, tf.Tensor]) -> Any:
+        if _takes_examples(receiver_tensors):
+            return super().as_signature_def(receiver_tensors)
+        return _predict({"outputs": self.value}, receiver_tensors)
+
+
+def export_output(signature: Signature) -> Any:
+    """The `tf.estimator.export.ExportOutput` of a signature."""
+    if isinstance(signature, Classify):
+        return _Classification(scores=signature.scores, classes=signature.classes)
+    if isinstance(signature, Regress):
+        return _Regression(signature.value)
+    return estimator.export.PredictOutput(dict(signature.outputs))
+
+
+def _takes_examples(receiver_tensors: Mapping[str, tf.Tensor]) -> bool:
+    tensors = list(receiver_tensors.values())
+    return len(tensors) == 1 and tensors[0].dtype == tf.string
+
+
+def _predict(outputs: Mapping[str, tf.Tensor], receiver_tensors: Mapping[str, tf.Tensor]) -> Any:
+    return estimator.export.PredictOutput(outputs).as_signature_def(receiver_tensors)

@@ -1,0 +1,122 @@
+"""Labels as users have them — ids, names, multi-hot, sparse, ragged — made into dense numbers.
+
+The functions keep a label's outer dimensions `[D0, …, DN]` and say in their errors which head they worked for.
+"""
+
+from typing import Any
+
+import tensorflow as tf
+
+from heads import checks
+
+_MISSING = "You must provide a labels Tensor. Given: None. Check that your data contains the label and that input_fn returns it"
+
+
+def dense(labels: Any, logits: tf.Tensor, width: int, head: str | None) -> tf.Tensor:
+    """`labels` as a tensor of shape `logits.shape[:-1] + [width]`; a last dimension of 1 may be left out.
+
+    Raises:
+        ValueError: labels are missing, sparse or ragged, or of another shape.
+        tf.errors.InvalidArgumentError: when the graph runs, for a shape that is only known then.
+    """
+    if labels is None:
+        raise ValueError(f"{_MISSING}{checks.of_head(head)}.")
+    if isinstance(labels, tf.SparseTensor | tf.RaggedTensor):
+        raise ValueError(
+            f"{type(labels).__name__} labels are not supported{checks.of_head(head)}. Labels must be a Tensor of shape "
+            f"[D0, D1, ..., DN, {width}], e.g. [batch_size, {width}]: every example has {width} value(s). Use "
+            "tf.sparse.to_dense or .to_tensor in input_fn, or a MultiLabelHead if an example can have several classes."
+        )
+    labels = tf.convert_to_tensor(labels)
+    if labels.shape.rank is not None and labels.shape.rank == logits.shape.rank and labels.shape[-1] not in (width, None):
+        raise ValueError(
+            f"Mismatched label shape. Expected labels dimension={width}.  Received {labels.shape[-1]}{checks.of_head(head)}. "
+            "Labels of a class are its id, not one-hot: check n_classes or label_dimension, and the shape of the labels."
+        )
+    message = f"labels shape must be [D0, D1, ... DN, {width}]{checks.of_head(head)}: check the head's width and the labels."
+    return checks.matches(labels, logits, [width], message)
+
+
+def class_ids(labels: tf.Tensor, n_classes: int, vocabulary: tuple[str, ...] | None, head: str | None) -> tf.Tensor:
+    """Class ids as int64, shape as `labels`: looked up for names, range-checked for integers.
+
+    Raises:
+        ValueError: the dtype does not fit the head, or a label is known now to be none of the classes.
+        tf.errors.InvalidArgumentError: when the graph runs, for an unknown label.
+    """
+    if vocabulary is not None:
+        if labels.dtype != tf.string:
+            raise ValueError(
+                f"Labels dtype should be string if there is a vocabulary. Instead got {labels.dtype}{checks.of_head(head)}."
+            )
+        return lookup(labels, vocabulary, head)
+    if not labels.dtype.is_integer:
+        fix = " Give the head a label_vocabulary." if labels.dtype == tf.string else ""
+        raise ValueError(f"Labels dtype should be integer. Instead got {labels.dtype}{checks.of_head(head)}.{fix}")
+    message = (
+        f"Labels must be <= n_classes - 1 and Labels must be >= 0, with n_classes={n_classes}{checks.of_head(head)}: "
+        "check n_classes and how the labels are numbered."
+    )
+    return checks.in_range(tf.cast(labels, tf.int64), n_classes - 1, message)
+
+
+def lookup(names: tf.Tensor, vocabulary: tuple[str, ...], head: str | None) -> tf.Tensor:
+    """The index in `vocabulary` of every name, int64, shape as `names`.
+
+    A binary search over the names' fingerprints and a comparison of the names themselves. It keeps no table: a hash table
+    belongs to the graph that it was made in, and a head is used in many (train, eval, export, eager). On constants, such as the
+    vocabulary, the graph optimizer computes the fingerprints once.
+
+    Raises:
+        ValueError: a name is known now not to be in the vocabulary.
+        tf.errors.InvalidArgumentError: when the graph runs, for a name that is not.
+    """
+    words = tf.constant(vocabulary)
+    fingerprints = _fingerprint(words)
+    order = tf.argsort(fingerprints)
+    flat = tf.reshape(names, [-1])
+    position = tf.searchsorted(tf.gather(fingerprints, order), _fingerprint(flat))
+    ids = tf.gather(order, tf.minimum(position, len(vocabulary) - 1))
+    found = tf.equal(tf.gather(words, ids), flat)
+    message = f"Labels must be in label_vocabulary {list(vocabulary)[:20]}{checks.of_head(head)}. Not in it:"
+    ids = checks.require(tf.reduce_all(found), message, [tf.boolean_mask(flat, tf.logical_not(found))], ids)
+    return tf.cast(tf.reshape(ids, tf.shape(names)), tf.int64)
+
+
+def _fingerprint(words: tf.Tensor) -> tf.Tensor:
+    return tf.strings.to_hash_bucket_fast(words, 2**63 - 1)
+
+
+def multi_hot(
+    labels: Any, logits: tf.Tensor, n_classes: int, vocabulary: tuple[str, ...] | None, head: str | None
+) -> tf.Tensor:
+    """Labels of any number per example as `[D0, …, DN, n_classes]`, 1 where the example has the class.
+
+    Args:
+        labels: dense multi-hot `[D0, …, DN, n_classes]` with values in [0, 1] (integer, float or bool), or a `SparseTensor` or
+            `RaggedTensor` of class ids, or of names with a vocabulary, whose last dimension lists an example's classes.
+        logits: `[D0, …, DN, n_classes]`.
+        n_classes: how many classes.
+        vocabulary: class names, or None.
+        head: for messages.
+
+    Raises:
+        ValueError: dtype or shape do not fit, or a value is known now to be none of the classes.
+        tf.errors.InvalidArgumentError: when the graph runs.
+    """
+    if isinstance(labels, tf.RaggedTensor):
+        labels = labels.to_sparse()
+    if isinstance(labels, tf.SparseTensor):
+        ids = class_ids(labels.values, n_classes, vocabulary, head)
+        labels = tf.sparse.to_indicator(tf.SparseTensor(labels.indices, ids, labels.dense_shape), n_classes)
+    if labels is None:
+        raise ValueError(f"{_MISSING}{checks.of_head(head)}.")
+    labels = tf.convert_to_tensor(labels)
+    if labels.dtype == tf.string:
+        raise ValueError(
+            f"labels must be a multi-hot Tensor of numbers, or a SparseTensor or RaggedTensor of class names. Got a dense "
+            f"string Tensor{checks.of_head(head)}: wrap it with tf.RaggedTensor.from_tensor or tf.sparse.from_dense."
+        )
+    labels = tf.cast(labels, tf.int64) if labels.dtype == tf.bool else labels
+    message = f"labels must be an integer indicator Tensor with values in [0, 1]{checks.of_head(head)}."
+    return dense(checks.in_range(labels, 1, message), logits, n_classes, head)

@@ -1,0 +1,52 @@
+"""Elementwise losses, and the one place where they are weighted and reduced to a number.
+
+Each function takes labels and logits as a head has checked them and returns one loss per element or, for the classifications,
+per example; `reduce` alone knows about weights and batches.
+"""
+
+import tensorflow as tf
+
+from heads.keys import Reduction
+
+
+def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """`-z·log(σ(x)) - (1-z)·log(1-σ(x))` per element: `[..., k]` for labels z in [0, 1] and logits x, both `[..., k]`."""
+    return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+
+
+def multi_label_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Sigmoid cross entropy averaged over the classes: `[..., 1]` for labels and logits `[..., n_classes]`."""
+    return tf.reduce_mean(sigmoid_cross_entropy(labels, logits), axis=-1, keepdims=True)
+
+
+def softmax_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """`-log softmax(x)[z]`: `[..., 1]` for class ids z `[..., 1]` and logits x `[..., n_classes]`."""
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=tf.squeeze(labels, axis=-1), logits=logits)
+    return tf.expand_dims(losses, axis=-1)
+
+
+def squared_error(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """`(x - z)²` per element: `[..., k]` for labels z and logits x, both `[..., k]`."""
+    return tf.math.squared_difference(logits, labels)
+
+
+def poisson(labels: tf.Tensor, logits: tf.Tensor, full: bool) -> tf.Tensor:
+    """`exp(x) - x·z` per element, plus Stirling's `z·log z - z + ½·log(2πz)` where z > 1 if `full`: `[..., k]`."""
+    return tf.nn.log_poisson_loss(labels, logits, compute_full_loss=full)
+
+
+def reduce(losses: tf.Tensor, weights: tf.Tensor, reduction: str) -> tf.Tensor:
+    """The scalar loss of a batch: `Σ w·l`, divided by the number of elements of `losses` unless `reduction` is `sum`.
+
+    The divisor is the number of elements, not the sum of the weights, as `tf.losses.Reduction.SUM_OVER_BATCH_SIZE` has it: a
+    weight of 2 counts twice as much, and halving every weight halves the loss. An empty batch has loss 0.
+
+    Args:
+        losses: `[..., k]`.
+        weights: broadcast to `losses`; a scalar, or `[..., 1]`, or `[..., k]`.
+        reduction: a value of `Reduction`.
+    """
+    total = tf.reduce_sum(losses * weights)
+    if not Reduction.is_mean(reduction):
+        return total
+    return tf.math.divide_no_nan(total, tf.cast(tf.size(losses), total.dtype))

@@ -1,0 +1,176 @@
+"""`MultiHead`: several heads on one network, each verb a loop over them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from heads import checks
+from heads.head import Head, Metrics
+from heads.keys import MetricKeys, SignatureKeys, metric_key, output_key
+from heads.metrics import WeightedMean, metric_name
+from heads.signatures import Predict, Signature
+
+_RESERVED = (SignatureKeys.DEFAULT, SignatureKeys.PREDICT)
+
+
+class HeadPredictions(Mapping[tuple[str, str], tf.Tensor]):
+    """Predictions of several heads by (head name, key); those of a `MultiHead` within have the name `<outer>/<inner>`.
+
+    Attributes:
+        parts: the predictions of each head.
+    """
+
+    def __init__(self, parts: Mapping[str, Mapping[Any, tf.Tensor]]) -> None:
+        self.parts = parts
+        self._where = {qualified(name, key): (name, key) for name, part in parts.items() for key in part}
+
+    def __getitem__(self, key: tuple[str, str]) -> tf.Tensor:
+        name, own = self._where[key]
+        return self.parts[name][own]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self._where)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+
+def qualified(name: str, key: Any) -> tuple[str, str]:
+    """(head, key) of a prediction that head `name` calls `key`."""
+    return (output_key(name, key[0]), key[1]) if isinstance(key, tuple) else (name, key)
+
+
+class MultiHead(Head):
+    """Several heads for one network.
+
+    The loss is the weighted sum of the heads' losses, the metrics are those of every head and its loss, and predictions have
+    keys (head name, prediction key). A SavedModel serves the first head by default.
+
+    `predictions` takes keys (head name, key), or a key alone for that of every head that has it. Labels are a dictionary by
+    head name. Logits are one, too, or a tensor `[D0, …, DN, logits_dimension]`, which is divided
+    along its last dimension in the order of the heads.
+
+    Args:
+        heads: the heads, in order, each with a name of its own; any iterable. A `MultiHead` among them is one head, and the
+            heads in it are called `<its name>/<theirs>`.
+        head_weights: a weight for each head's loss; 1 for all when left out.
+
+    Raises:
+        ValueError: there is no head, a name is missing, reserved (`predict`, `serving_default`) or there twice, the weights are
+            not as many as the heads, or the heads' `loss_reduction` differ.
+    """
+
+    def __init__(self, heads: Iterable[Head], head_weights: Iterable[float] | None = None) -> None:
+        self._heads = tuple(heads) if heads is not None else ()
+        if not self._heads:
+            raise ValueError(f"Must specify heads. Given: {heads}")
+        names = [head.name for head in self._heads]
+        for head, name in zip(self._heads, names, strict=True):
+            if not name:
+                raise ValueError(f"All given heads must have name specified. Given: {head}")
+            if name in _RESERVED:
+                raise ValueError(f"A head must not be named {name!r}: a SavedModel's signature has that name. Rename the head.")
+        if len(set(names)) < len(names):
+            raise ValueError(f"The names of heads must differ from one another. Given: {names}")
+        reductions = {str(head.name): head.loss_reduction for head in self._heads}
+        if len(set(reductions.values())) > 1:
+            raise ValueError(f"The loss_reduction must be the same for different heads. Given: {reductions}")
+        super().__init__(loss_reduction=self._heads[0].loss_reduction, name="_".join(map(str, names)))
+        self._head_weights = _weights(head_weights, len(self._heads))
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """The heads, in order."""
+        return self._heads
+
+    @property
+    def logits_dimension(self) -> int:
+        """The sum of the heads' widths."""
+        return sum(head.logits_dimension for head in self._heads)
+
+    def _select(self, predictions: Mapping[Any, tf.Tensor], keys: Sequence[Any]) -> Sequence[Any]:
+        # A key without a head's name is that of every head that has it.
+        return super()._select(
+            predictions, [full for key in keys for full in ([k for k in predictions if k[1] == key] or [key])]
+        )
+
+    def _by_head(self, value: Any, what: str) -> dict[str, Any]:
+        """`value` as a dictionary by head name, with every head in it."""
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{what} must be a dict. Given: {value}. Key them by head name: {[h.name for h in self._heads]}")
+        missing = sorted(str(head.name) for head in self._heads if head.name not in value)
+        if missing:
+            raise ValueError(f"{what} has missing values for head(s): {missing}. Given: {sorted(value)}")
+        return {str(head.name): value[head.name] for head in self._heads}
+
+    def _split(self, logits: Any) -> dict[str, Any]:
+        if isinstance(logits, Mapping):
+            return self._by_head(logits, "logits")
+        logits = tf.cast(logits, tf.float32)
+        sizes = [head.logits_dimension for head in self._heads]
+        if logits.shape.rank is not None and logits.shape[-1] not in (sum(sizes), None):
+            raise ValueError(
+                f"Could not split logits of shape {logits.shape} among the heads with individual logits dimensions: {sizes}. "
+                f"The last dimension of the logits tensor should equal {sum(sizes)} but is {logits.shape[-1]}."
+            )
+        logits = checks.logits(logits, sum(sizes), self.name)
+        return dict(zip((str(head.name) for head in self._heads), tf.split(logits, sizes, axis=-1), strict=True))
+
+    def _predict(self, logits: Any) -> HeadPredictions:
+        by_head = self._split(logits)
+        return HeadPredictions({str(head.name): head._predict(by_head[str(head.name)]) for head in self._heads})
+
+    def _examine(self, labels: Any, predictions: Any, features: Mapping[str, Any] | None) -> dict[str, Any]:
+        by_head = self._by_head(labels, "labels")
+        return {name: head._examine(by_head[name], predictions.parts[name], features) for name, head in self._named()}
+
+    def _batch_loss(self, batch: Any) -> tf.Tensor:
+        by_head = [head._batch_loss(batch[name]) for name, head in self._named()]
+        return tf.add_n([loss * weight for loss, weight in zip(by_head, self._head_weights, strict=True)])
+
+    def _head_losses(self, batch: Any, path: str) -> dict[str, tf.Tensor]:
+        by_head = {}
+        for name, head in self._named():
+            by_head[output_key(path, name)] = head._batch_loss(batch[name])
+            by_head |= head._head_losses(batch[name], output_key(path, name))
+        return by_head
+
+    @property
+    def _metrics_root(self) -> str:
+        # The keys end in the names of the heads within, not in the joined name.
+        return ""
+
+    def _make_metrics(self, path: str) -> Metrics:
+        made: Metrics = {}
+        for name, head in self._named():
+            key = metric_key(MetricKeys.LOSS, output_key(path, name))
+            made |= {key: WeightedMean(metric_name(key)), **head._make_metrics(output_key(path, name))}
+        return made
+
+    def _update(self, eval_metrics: Metrics, batch: Any, path: str) -> None:
+        for name, head in self._named():
+            key = metric_key(MetricKeys.LOSS, output_key(path, name))
+            eval_metrics[key].update_state(head._batch_loss(batch[name]))
+            head._update(eval_metrics, batch[name], output_key(path, name))
+
+    def _export(self, predictions: Any) -> dict[str, Signature]:
+        exported: dict[str, Signature] = {}
+        for name, head in self._named():
+            own = head._export(predictions.parts[name])
+            exported |= {output_key(name, key) if key else name: signature for key, signature in own.items()}
+        every = Predict({output_key(*key): tensor for key, tensor in predictions.items()})
+        return {"": exported[str(self._heads[0].name)], **exported, SignatureKeys.PREDICT: every}
+
+    def _named(self) -> Iterator[tuple[str, Head]]:
+        return ((str(head.name), head) for head in self._heads)
+
+
+def _weights(values: Iterable[float] | None, count: int) -> tuple[float, ...]:
+    weights = tuple(float(value) for value in values) if values is not None else ()
+    if weights and len(weights) != count:
+        raise ValueError(
+            f"heads and head_weights must have the same size. Given len(heads): {count}. "
+            f"Given len(head_weights): {len(weights)}."
+        )
+    return weights or (1.0,) * count
