@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from heads.multi_head import MultiHead
     from heads.multi_label import MultiLabelHead
     from heads.regression import LogisticRegressionHead, PoissonRegressionHead, RegressionHead
+    from heads.sequential import SequentialHeadWrapper
     from heads.single_head import SingleHead
     from heads.training.export import export
 
@@ -29,6 +30,7 @@ __all__ = [
     "PredictionKeys",
     "Reduction",
     "RegressionHead",
+    "SequentialHeadWrapper",
     "SignatureKeys",
     "SingleHead",
     "export",
@@ -46,6 +48,7 @@ _MODULES = {
     "PredictionKeys": "heads.keys",
     "Reduction": "heads.keys",
     "RegressionHead": "heads.regression",
+    "SequentialHeadWrapper": "heads.sequential",
     "SignatureKeys": "heads.keys",
     "SingleHead": "heads.single_head",
     "export": "heads.training.export",

@@ -1,7 +1,7 @@
 """`BinaryClassHead`: one of two classes."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ from heads import checks, labels, losses, metrics
 from heads.keys import MetricKeys, PredictionKeys, Reduction, SignatureKeys
 from heads.metrics import MetricSpec
 from heads.signatures import Classify, Predict, Regress, Signature, all_class_ids, all_classes, class_names
-from heads.single_head import LOGITS, PredictionFunctions, Predictions, SingleHead, of_label, of_prediction
+from heads.single_head import LOGITS, Options, PredictionFunctions, Predictions, SingleHead, of_label, of_prediction
 
 
 class BinaryClassHead(SingleHead):
@@ -25,6 +25,7 @@ class BinaryClassHead(SingleHead):
         loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         loss_fn: instead of sigmoid cross entropy; returns `[D0, …, DN, 1]`.
         name: the head's name.
+        **options: what every head takes, see `SingleHead`.
 
     Raises:
         ValueError: a threshold, the vocabulary, `loss_reduction` or `loss_fn` is not valid.
@@ -38,8 +39,9 @@ class BinaryClassHead(SingleHead):
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         loss_fn: Callable[..., tf.Tensor] | None = None,
         name: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(weight_column, loss_reduction, loss_fn, name)
+        super().__init__(weight_column, loss_reduction, loss_fn, name, **options)
         self._thresholds = checks.thresholds(thresholds)
         self._vocabulary = checks.vocabulary(label_vocabulary, 2, name)
 

@@ -153,6 +153,27 @@ def thresholds(values: Iterable[float] | None) -> tuple[float, ...]:
     return numbers
 
 
+def classes(items: Iterable[int | str] | None, n_classes: int, vocabulary: Sequence[str] | None) -> tuple[int, ...]:
+    """Class ids of `items`, which are ids or names.
+
+    Raises:
+        ValueError: one is no class.
+    """
+    ids = []
+    for item in items if items is not None else ():
+        if not isinstance(item, str):
+            if not 0 <= item < n_classes:
+                raise ValueError(f"All classes_for_class_based_metrics must be in range [0, {n_classes - 1}]. Given: {item}")
+            ids.append(int(item))
+        elif vocabulary is None:
+            raise ValueError("label_vocabulary must be provided when classes_for_class_based_metrics are strings.")
+        elif item not in vocabulary:
+            raise ValueError(f"classes_for_class_based_metrics must be in label_vocabulary {list(vocabulary)}. Given: {item!r}")
+        else:
+            ids.append(vocabulary.index(item))
+    return tuple(ids)
+
+
 def vocabulary(values: Sequence[str] | None, size: int | None, head: str | None) -> tuple[str, ...] | None:
     """`values` as a tuple of `size` different class names, or None.
 

@@ -1,14 +1,13 @@
 """`EstimatorSpec`s from heads: the only module that needs TensorFlow's Estimator."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from heads.keys import MetricKeys, SignatureKeys, metric_key
+from heads.keys import MetricKeys, SignatureKeys, metric_key, scope_name
 from heads.optimizers import train_op
-from heads.signatures import Classify, Regress, Signature
+from heads.signatures import Classify, Predict, Regress, Signature
 
 if TYPE_CHECKING:
     from heads.head import Head
@@ -29,7 +28,7 @@ def build_spec(
     logits: Any,
     labels: Any,
     optimizer: Any,
-    trainable_variables: Sequence[tf.Variable] | None,
+    trainable_variables: Any,
     train_op_fn: Callable[[tf.Tensor], Any] | None,
     update_ops: Sequence[Any] | None,
     regularization_losses: Sequence[tf.Tensor] | None,
@@ -38,30 +37,49 @@ def build_spec(
     modes = estimator.ModeKeys
     if mode not in (modes.TRAIN, modes.EVAL, modes.PREDICT):
         raise ValueError(f"mode={mode} unrecognized: expected a value of tf.estimator.ModeKeys.")
-    with tf.name_scope(scope(head)):
+    with tf.name_scope(scope_name(head.name)):
         by_key = head._predict(logits)
         predictions = dict(by_key)
         if mode == modes.PREDICT:
+            forwarded = _forward(head, features, predictions)
             outputs = {
-                name or SignatureKeys.DEFAULT: export_output(signature) for name, signature in head._export(by_key).items()
+                name or SignatureKeys.DEFAULT: export_output(signature)
+                for name, signature in _with_outputs(head._export(by_key), forwarded).items()
             }
-            return estimator.EstimatorSpec(mode, predictions=predictions, export_outputs=outputs)
+            return estimator.EstimatorSpec(mode, predictions=predictions | forwarded, export_outputs=outputs)
         batch = head._examine(labels, by_key, features)
         loss = head._total_loss(batch, regularization_losses)
         if mode == modes.EVAL:
             metrics = head._add_batch(head.metrics(regularization_losses), batch, regularization_losses)
             return estimator.EstimatorSpec(mode, predictions=predictions, loss=loss, eval_metric_ops=metrics)
-        # Keras optimizers expect their variables at the top, where a checkpoint's names have no head's scope before them.
+        # At the top, as Keras has it: no head's scope stands before the names of an optimizer's variables in a checkpoint.
         with tf.compat.v1.name_scope(None), tf.name_scope("training"):
-            step = train_op(loss, head.loss_reduction, optimizer, trainable_variables, train_op_fn, update_ops)
+            own = head._own_variables()
+            step = train_op(loss, head.loss_reduction, optimizer, trainable_variables, train_op_fn, update_ops, own)
     _summarize(head, batch, loss, regularization_losses)
     return estimator.EstimatorSpec(mode, predictions=predictions, loss=loss, train_op=step)
 
 
-def scope(head: "Head") -> str:
-    """The scope of a head's operations: its name, with what no scope may hold replaced."""
-    name = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", head.name or "head")
-    return name if re.match(r"[A-Za-z0-9.]", name) else f"head{name}"
+def _forward(head: "Head", features: Mapping[str, Any], predictions: Mapping[Any, Any]) -> dict[str, Any]:
+    """The features that are given out with the predictions."""
+    names = head._forwarded()
+    missing = sorted(set(names) - set(features))
+    if missing:
+        raise ValueError(
+            f"forward_features must be among the features. Missing: {missing}. Given features: {sorted(features)}."
+        )
+    taken = sorted(set(names) & {key for key in predictions if isinstance(key, str)})
+    if taken:
+        raise ValueError(f"forward_features must not have the names of predictions: {taken}. Rename these features.")
+    return {name: tf.identity(features[name]) for name in names}
+
+
+def _with_outputs(signatures: Mapping[str, Signature], outputs: Mapping[str, tf.Tensor]) -> dict[str, Signature]:
+    """The signatures, with more outputs for those that take any: the predict signatures."""
+    return {
+        name: Predict({**signature.outputs, **outputs}) if isinstance(signature, Predict) else signature
+        for name, signature in signatures.items()
+    }
 
 
 def _summarize(head: "Head", batch: Any, loss: tf.Tensor, regularization_losses: Sequence[tf.Tensor] | None) -> None:

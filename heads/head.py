@@ -31,14 +31,16 @@ class Head(ABC):
     Args:
         loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         name: stands in metric keys (`<key>/<name>`) and as the scope of the operations.
+        forward_features: names of features that are given out with the predictions of a spec.
 
     Raises:
         ValueError: `loss_reduction` is not valid.
     """
 
-    def __init__(self, loss_reduction: str, name: str | None) -> None:
+    def __init__(self, loss_reduction: str, name: str | None, forward_features: Sequence[str] = ()) -> None:
         self._loss_reduction = checks.loss_reduction(loss_reduction)
         self._name = name
+        self._forward_features = (forward_features,) if isinstance(forward_features, str) else tuple(forward_features)
 
     @property
     def name(self) -> str | None:
@@ -124,7 +126,7 @@ class Head(ABC):
         logits: Any,
         labels: Any = None,
         optimizer: Any = None,
-        trainable_variables: Sequence[tf.Variable] | None = None,
+        trainable_variables: Any = None,
         train_op_fn: Callable[[tf.Tensor], Any] | None = None,
         update_ops: Sequence[Any] | None = None,
         regularization_losses: Sequence[tf.Tensor] | None = None,
@@ -137,8 +139,9 @@ class Head(ABC):
             logits: as for `loss`.
             labels: as for `loss`; needed in TRAIN and EVAL.
             optimizer: minimizes the loss in TRAIN: a Keras optimizer (new or legacy), a `tf.compat.v1.train.Optimizer`, or the
-                name of a Keras optimizer. It moves the global step.
-            trainable_variables: list or tuple of what `optimizer` changes.
+                name of a Keras optimizer. It moves the global step. Or a dictionary of those, by any names: the trunk's and
+                each head's variables can have optimizers and learning rates of their own.
+            trainable_variables: list or tuple of what `optimizer` changes, or a dictionary of those by the same names.
             train_op_fn: instead of `optimizer`: takes the loss and returns the train op.
             update_ops: list or tuple of operations that run with every training step.
             regularization_losses: scalars added to the loss.
@@ -182,6 +185,19 @@ class Head(ABC):
             key = metric_key(MetricKeys.LOSS_REGULARIZATION, self.name)
             eval_metrics[key].update_state(tf.add_n(list(regularization_losses)) if regularization_losses else 0.0)
         return eval_metrics
+
+    def _forwarded(self) -> tuple[str, ...]:
+        """Names of the features that a spec gives out with the predictions."""
+        return self._forward_features
+
+    def _own_variables(self) -> list[tf.Variable]:
+        """Variables of the head itself that have to be trained."""
+        return []
+
+    @property
+    def _uncertainty_factor(self) -> float:
+        """How this head's loss counts under `UncertaintyWeights`."""
+        return 1.0
 
     @property
     @abstractmethod

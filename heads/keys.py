@@ -4,6 +4,7 @@ These strings are what users and their clients match on; nothing else in the pac
 the end are the only places where a name is put together with a head's.
 """
 
+import re
 from typing import Final
 
 
@@ -72,6 +73,12 @@ class Reduction:
     def is_mean(cls, reduction: str) -> bool:
         """Whether `reduction` divides by the number of elements."""
         return reduction != cls.SUM
+
+
+def scope_name(name: str | None) -> str:
+    """A scope for the operations of head `name`: the name, with what no scope may hold replaced."""
+    scope = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", name or "head")
+    return scope if re.match(r"[A-Za-z0-9.]", scope) else f"head{scope}"
 
 
 def metric_key(key: str, head: str | None) -> str:

@@ -4,6 +4,8 @@ Each function takes labels and logits as a head has checked them and returns one
 per example; `reduce` alone knows about weights and batches.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from heads.keys import Reduction
@@ -14,9 +16,14 @@ def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     return tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
 
 
-def multi_label_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Sigmoid cross entropy averaged over the classes: `[..., 1]` for labels and logits `[..., n_classes]`."""
-    return tf.reduce_mean(sigmoid_cross_entropy(labels, logits), axis=-1, keepdims=True)
+def multi_label_cross_entropy(labels: tf.Tensor, logits: tf.Tensor, class_weights: Sequence[float] | None) -> tf.Tensor:
+    """Sigmoid cross entropy averaged over the classes: `[..., 1]` for labels and logits `[..., n_classes]`.
+
+    With `class_weights` it is `Σ wᵢ·lᵢ / n_classes`: a class of weight 2 counts twice as much.
+    """
+    by_class = sigmoid_cross_entropy(labels, logits)
+    weighted = by_class if class_weights is None else by_class * tf.constant(class_weights, tf.float32)
+    return tf.reduce_mean(weighted, axis=-1, keepdims=True)
 
 
 def softmax_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -35,18 +42,17 @@ def poisson(labels: tf.Tensor, logits: tf.Tensor, full: bool) -> tf.Tensor:
     return tf.nn.log_poisson_loss(labels, logits, compute_full_loss=full)
 
 
-def reduce(losses: tf.Tensor, weights: tf.Tensor, reduction: str) -> tf.Tensor:
-    """The scalar loss of a batch: `Σ w·l`, divided by the number of elements of `losses` unless `reduction` is `sum`.
+def reduce(losses: tf.Tensor, weights: tf.Tensor, count: tf.Tensor, reduction: str) -> tf.Tensor:
+    """The scalar loss of a batch: `Σ w·l`, divided by the number of losses unless `reduction` is `sum`.
 
-    The divisor is the number of elements, not the sum of the weights, as `tf.losses.Reduction.SUM_OVER_BATCH_SIZE` has it: a
+    The divisor is the number of losses, not the sum of the weights, as `tf.losses.Reduction.SUM_OVER_BATCH_SIZE` has it: a
     weight of 2 counts twice as much, and halving every weight halves the loss. An empty batch has loss 0.
 
     Args:
         losses: `[..., k]`.
         weights: broadcast to `losses`; a scalar, or `[..., 1]`, or `[..., k]`.
+        count: how many of the losses have a label.
         reduction: a value of `Reduction`.
     """
     total = tf.reduce_sum(losses * weights)
-    if not Reduction.is_mean(reduction):
-        return total
-    return tf.math.divide_no_nan(total, tf.cast(tf.size(losses), total.dtype))
+    return tf.math.divide_no_nan(total, count) if Reduction.is_mean(reduction) else total

@@ -193,3 +193,24 @@ def at_thresholds(
 
     pairs = zip(thresholds, threshold_names(thresholds), strict=True)
     return [spec for threshold, written in pairs for spec in at(threshold, written)]
+
+
+def of_classes(
+    class_ids: tuple[int, ...],
+    vocabulary: tuple[str, ...] | None,
+    label: Callable[[Any], tf.Tensor],
+    probability: Callable[[Any], tf.Tensor],
+) -> list[MetricSpec]:
+    """Mean probability and areas under the curves of single classes, from labels and probabilities `[..., n_classes]`."""
+
+    def of_class(class_id: int) -> list[MetricSpec]:
+        def column(values: Callable[[Any], tf.Tensor]) -> Callable[[Any], tf.Tensor]:
+            return lambda batch: values(batch)[..., class_id : class_id + 1]
+
+        def name(key: str) -> str:
+            return MetricKeys.at_class(key, class_id, vocabulary[class_id] if vocabulary else None)
+
+        own = column(probability)
+        return [mean(name(MetricKeys.PROBABILITY_MEAN), own), *curve_areas(column(label), own, name)]
+
+    return [spec for class_id in class_ids for spec in of_class(class_id)]

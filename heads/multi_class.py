@@ -1,7 +1,7 @@
 """`MultiClassHead`: one of several classes."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Unpack
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ from heads import checks, labels, losses, metrics
 from heads.keys import MetricKeys, PredictionKeys, Reduction, SignatureKeys
 from heads.metrics import MetricSpec
 from heads.signatures import Classify, Predict, Signature, all_class_ids, all_classes, class_names
-from heads.single_head import LOGITS, PredictionFunctions, SingleHead
+from heads.single_head import LOGITS, Batch, Options, PredictionFunctions, SingleHead, of_prediction
 
 
 class MultiClassHead(SingleHead):
@@ -25,6 +25,9 @@ class MultiClassHead(SingleHead):
         loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         loss_fn: instead of softmax cross entropy; returns `[D0, …, DN, 1]`.
         name: the head's name.
+        thresholds: in (0, 1); accuracy, precision and recall are measured at each, every class against the others.
+        classes_for_class_based_metrics: class ids or names that get an AUC and a mean probability of their own.
+        **options: what every head takes, see `SingleHead`.
 
     Raises:
         ValueError: `n_classes`, the vocabulary, `loss_reduction` or `loss_fn` is not valid.
@@ -38,14 +41,20 @@ class MultiClassHead(SingleHead):
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         loss_fn: Callable[..., tf.Tensor] | None = None,
         name: str | None = None,
+        *,
+        thresholds: Iterable[float] | None = None,
+        classes_for_class_based_metrics: Iterable[int | str] | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(weight_column, loss_reduction, loss_fn, name)
+        super().__init__(weight_column, loss_reduction, loss_fn, name, **options)
         if n_classes is None:
             raise ValueError(f"n_classes cannot be None{checks.of_head(name)}.")
         if n_classes <= 2:
             raise ValueError(f"n_classes must be > 2: {n_classes}{checks.of_head(name)}. For two classes use BinaryClassHead.")
         self._n_classes = int(n_classes)
         self._vocabulary = checks.vocabulary(label_vocabulary, self._n_classes, name)
+        self._thresholds = checks.thresholds(thresholds)
+        self._measured = checks.classes(classes_for_class_based_metrics, self._n_classes, self._vocabulary)
 
     @property
     def logits_dimension(self) -> int:
@@ -75,7 +84,15 @@ class MultiClassHead(SingleHead):
         }
 
     def _metric_specs(self) -> list[MetricSpec]:
-        return [metrics.mean(MetricKeys.ACCURACY, lambda b: tf.equal(b.labels, b.predictions[PredictionKeys.CLASS_IDS]))]
+        probability = of_prediction(PredictionKeys.PROBABILITIES)
+        return [
+            metrics.mean(MetricKeys.ACCURACY, lambda b: tf.equal(b.labels, b.predictions[PredictionKeys.CLASS_IDS])),
+            *metrics.at_thresholds(self._thresholds, self._one_hot, probability),
+            *metrics.of_classes(self._measured, self._vocabulary, self._one_hot, probability),
+        ]
+
+    def _one_hot(self, batch: Batch) -> tf.Tensor:
+        return tf.one_hot(tf.squeeze(batch.labels, axis=-1), self._n_classes)
 
     def _signatures(self, predictions: Mapping[str, tf.Tensor]) -> dict[str, Signature]:
         return {

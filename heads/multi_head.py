@@ -8,6 +8,7 @@ import tensorflow as tf
 from heads import checks
 from heads.head import Head, Metrics
 from heads.keys import MetricKeys, SignatureKeys, metric_key, output_key
+from heads.loss_weights import UNCERTAINTY, FixedWeights, LossWeights, UncertaintyWeights
 from heads.metrics import WeightedMean, metric_name
 from heads.signatures import Predict, Signature
 
@@ -54,14 +55,23 @@ class MultiHead(Head):
     Args:
         heads: the heads, in order, each with a name of its own; any iterable. A `MultiHead` among them is one head, and the
             heads in it are called `<its name>/<theirs>`.
-        head_weights: a weight for each head's loss; 1 for all when left out.
+        head_weights: a weight for each head's loss; 1 for all when left out. "uncertainty" learns them, see
+            `heads.loss_weights.UncertaintyWeights`; the optimizer of `create_estimator_spec` trains them with the network, and
+            `loss_weight_variables` gives them to a training loop of one's own.
+        forward_features: names of features that are given out with the predictions of a spec, such as the id of a row.
 
     Raises:
         ValueError: there is no head, a name is missing, reserved (`predict`, `serving_default`) or there twice, the weights are
             not as many as the heads, or the heads' `loss_reduction` differ.
     """
 
-    def __init__(self, heads: Iterable[Head], head_weights: Iterable[float] | None = None) -> None:
+    def __init__(
+        self,
+        heads: Iterable[Head],
+        head_weights: Iterable[float] | str | None = None,
+        *,
+        forward_features: Sequence[str] = (),
+    ) -> None:
         self._heads = tuple(heads) if heads is not None else ()
         if not self._heads:
             raise ValueError(f"Must specify heads. Given: {heads}")
@@ -76,13 +86,25 @@ class MultiHead(Head):
         reductions = {str(head.name): head.loss_reduction for head in self._heads}
         if len(set(reductions.values())) > 1:
             raise ValueError(f"The loss_reduction must be the same for different heads. Given: {reductions}")
-        super().__init__(loss_reduction=self._heads[0].loss_reduction, name="_".join(map(str, names)))
-        self._head_weights = _weights(head_weights, len(self._heads))
+        super().__init__(self._heads[0].loss_reduction, "_".join(map(str, names)), forward_features)
+        self._loss_weights = self._weigh(head_weights)
 
     @property
     def heads(self) -> tuple[Head, ...]:
         """The heads, in order."""
         return self._heads
+
+    @property
+    def loss_weight_variables(self) -> list[tf.Variable]:
+        """The log variances that `head_weights="uncertainty"` learns; none otherwise."""
+        return self._own_variables()
+
+    def _weigh(self, head_weights: Iterable[float] | str | None) -> LossWeights:
+        if isinstance(head_weights, str):
+            if head_weights != UNCERTAINTY:
+                raise ValueError(f'head_weights must be numbers, None or "{UNCERTAINTY}". Given: {head_weights!r}')
+            return UncertaintyWeights([name for name, _ in self._named()], [h._uncertainty_factor for h in self._heads])
+        return FixedWeights(head_weights, len(self._heads))
 
     @property
     def logits_dimension(self) -> int:
@@ -126,8 +148,13 @@ class MultiHead(Head):
         return {name: head._examine(by_head[name], predictions.parts[name], features) for name, head in self._named()}
 
     def _batch_loss(self, batch: Any) -> tf.Tensor:
-        by_head = [head._batch_loss(batch[name]) for name, head in self._named()]
-        return tf.add_n([loss * weight for loss, weight in zip(by_head, self._head_weights, strict=True)])
+        return self._loss_weights.combine([head._batch_loss(batch[name]) for name, head in self._named()])
+
+    def _forwarded(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*super()._forwarded(), *(name for head in self._heads for name in head._forwarded())]))
+
+    def _own_variables(self) -> list[tf.Variable]:
+        return [*self._loss_weights.variables(), *(variable for head in self._heads for variable in head._own_variables())]
 
     def _head_losses(self, batch: Any, path: str) -> dict[str, tf.Tensor]:
         by_head = {}
@@ -164,13 +191,3 @@ class MultiHead(Head):
 
     def _named(self) -> Iterator[tuple[str, Head]]:
         return ((str(head.name), head) for head in self._heads)
-
-
-def _weights(values: Iterable[float] | None, count: int) -> tuple[float, ...]:
-    weights = tuple(float(value) for value in values) if values is not None else ()
-    if weights and len(weights) != count:
-        raise ValueError(
-            f"heads and head_weights must have the same size. Given len(heads): {count}. "
-            f"Given len(head_weights): {len(weights)}."
-        )
-    return weights or (1.0,) * count

@@ -1,16 +1,15 @@
 """`MultiLabelHead`: any number of classes per example."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import tensorflow as tf
 
 from heads import checks, labels, losses, metrics
-from heads.keys import MetricKeys, PredictionKeys, Reduction, SignatureKeys
+from heads.keys import PredictionKeys, Reduction, SignatureKeys
 from heads.metrics import MetricSpec
 from heads.signatures import Classify, Predict, Signature, all_classes
-from heads.single_head import LOGITS, Batch, PredictionFunctions, SingleHead, of_label, of_prediction
+from heads.single_head import LOGITS, Options, PredictionFunctions, SingleHead, of_label, of_prediction
 
 
 class MultiLabelHead(SingleHead):
@@ -28,6 +27,8 @@ class MultiLabelHead(SingleHead):
         loss_fn: instead of the head's loss; gets multi-hot labels and returns `[D0, …, DN, 1]`.
         classes_for_class_based_metrics: class ids or names that get an AUC and a mean probability of their own.
         name: the head's name.
+        class_weights: a weight for each class in the loss: `Σ wᵢ·lᵢ / n_classes`.
+        **options: what every head takes, see `SingleHead`.
 
     Raises:
         ValueError: an argument is not valid.
@@ -43,14 +44,24 @@ class MultiLabelHead(SingleHead):
         loss_fn: Callable[..., tf.Tensor] | None = None,
         classes_for_class_based_metrics: Iterable[int | str] | None = None,
         name: str | None = None,
+        *,
+        class_weights: Iterable[float] | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(weight_column, loss_reduction, loss_fn, name)
+        super().__init__(weight_column, loss_reduction, loss_fn, name, **options)
         if n_classes is None or n_classes < 2:
             raise ValueError(f"n_classes must be > 1 for multi-label classification. Given: {n_classes}{checks.of_head(name)}.")
         self._n_classes = int(n_classes)
         self._thresholds = checks.thresholds(thresholds)
         self._vocabulary = checks.vocabulary(label_vocabulary, self._n_classes, name)
-        self._measured = tuple(self._class_id(item) for item in classes_for_class_based_metrics or ())
+        self._measured = checks.classes(classes_for_class_based_metrics, self._n_classes, self._vocabulary)
+
+        self._class_weights = tuple(map(float, class_weights)) if class_weights is not None else None
+        if self._class_weights is not None and len(self._class_weights) != self._n_classes:
+            raise ValueError(
+                f"class_weights must have one number for each of n_classes={self._n_classes}{checks.of_head(name)}. "
+                f"Given: {len(self._class_weights)}."
+            )
 
     @property
     def logits_dimension(self) -> int:
@@ -58,29 +69,20 @@ class MultiLabelHead(SingleHead):
         return self._n_classes
 
     @property
+    def _label_dimension(self) -> int:
+        return self._n_classes
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Names of the classes by class id."""
         return self._vocabulary or tuple(str(i) for i in range(self._n_classes))
-
-    def _class_id(self, item: int | str) -> int:
-        if isinstance(item, str):
-            if self._vocabulary is None:
-                raise ValueError("label_vocabulary must be provided when classes_for_class_based_metrics are strings.")
-            if item not in self._vocabulary:
-                raise ValueError(
-                    f"classes_for_class_based_metrics must be in label_vocabulary {list(self._vocabulary)}. Given: {item!r}"
-                )
-            return self._vocabulary.index(item)
-        if not 0 <= item < self._n_classes:
-            raise ValueError(f"All classes_for_class_based_metrics must be in range [0, {self._n_classes - 1}]. Given: {item}")
-        return int(item)
 
     def _encode_labels(self, raw: Any, logits: tf.Tensor) -> tf.Tensor:
         encoded = labels.multi_hot(raw, logits, self._n_classes, self._vocabulary, self.name)
         return tf.cast(encoded, tf.float32)
 
     def _example_loss(self, encoded: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        return losses.multi_label_cross_entropy(encoded, logits)
+        return losses.multi_label_cross_entropy(encoded, logits, self._class_weights)
 
     def _prediction_functions(self) -> PredictionFunctions:
         return {
@@ -92,26 +94,14 @@ class MultiLabelHead(SingleHead):
 
     def _metric_specs(self) -> list[MetricSpec]:
         probability = of_prediction(PredictionKeys.PROBABILITIES)
-        specs = [
+        return [
             *metrics.curve_areas(of_label, probability),
             *metrics.at_thresholds(self._thresholds, of_label, probability),
+            *metrics.of_classes(self._measured, self._vocabulary, of_label, probability),
         ]
-        for class_id in self._measured:
-            name = self._vocabulary[class_id] if self._vocabulary else None
-            at_class = partial(MetricKeys.at_class, class_id=class_id, class_name=name)
-            label, own = _column(of_label, class_id), _column(probability, class_id)
-            specs += [
-                metrics.mean(at_class(MetricKeys.PROBABILITY_MEAN), own),
-                *metrics.curve_areas(label, own, at_class),
-            ]
-        return specs
 
     def _signatures(self, predictions: Mapping[str, tf.Tensor]) -> dict[str, Signature]:
         return {
             SignatureKeys.CLASSIFY: Classify(predictions[PredictionKeys.PROBABILITIES], predictions[PredictionKeys.CLASSES]),
             SignatureKeys.PREDICT: Predict(predictions),
         }
-
-
-def _column(values: Callable[[Batch], tf.Tensor], class_id: int) -> Callable[[Batch], tf.Tensor]:
-    return lambda batch: values(batch)[..., class_id : class_id + 1]

@@ -1,7 +1,7 @@
 """`RegressionHead` and its kin, `PoissonRegressionHead` and `LogisticRegressionHead`: one or several numbers."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import tensorflow as tf
 
@@ -9,7 +9,7 @@ from heads import checks, labels, losses, metrics
 from heads.keys import MetricKeys, PredictionKeys, Reduction, SignatureKeys
 from heads.metrics import MetricSpec
 from heads.signatures import Predict, Regress, Signature
-from heads.single_head import LOGITS, PredictionFunctions, SingleHead, of_label, of_prediction
+from heads.single_head import LOGITS, Options, PredictionFunctions, SingleHead, of_label, of_prediction
 
 
 class RegressionHead(SingleHead):
@@ -26,6 +26,7 @@ class RegressionHead(SingleHead):
         inverse_link_fn: makes a prediction from logits, for a generalized linear model; the identity when left out. `loss_fn`
             must match it.
         name: the head's name.
+        **options: what every head takes, see `SingleHead`.
 
     Raises:
         ValueError: `label_dimension`, `loss_reduction` or `loss_fn` is not valid.
@@ -39,24 +40,33 @@ class RegressionHead(SingleHead):
         loss_fn: Callable[..., tf.Tensor] | None = None,
         inverse_link_fn: Callable[[tf.Tensor], tf.Tensor] | None = None,
         name: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(weight_column, loss_reduction, loss_fn, name)
+        super().__init__(weight_column, loss_reduction, loss_fn, name, **options)
         if label_dimension < 1:
             raise ValueError(f"Invalid label_dimension {label_dimension}. It must be at least 1{checks.of_head(name)}.")
-        self._label_dimension = int(label_dimension)
+        self._width = int(label_dimension)
         self._inverse_link_fn = inverse_link_fn
 
     @property
     def logits_dimension(self) -> int:
         """The number of values per example."""
-        return self._label_dimension
+        return self._width
+
+    @property
+    def _label_dimension(self) -> int:
+        return self._width
 
     @property
     def _loss_dimension(self) -> int:
-        return self._label_dimension
+        return self._width
+
+    @property
+    def _uncertainty_factor(self) -> float:
+        return 0.5 if self._loss_fn is None else 1.0
 
     def _encode_labels(self, raw: Any, logits: tf.Tensor) -> tf.Tensor:
-        dense = labels.dense(raw, logits, self._label_dimension, self.name)
+        dense = labels.dense(raw, logits, self._width, self.name)
         if dense.dtype == tf.string:
             raise ValueError(f"Labels dtype should be numeric. Instead got string{checks.of_head(self.name)}.")
         return tf.cast(dense, tf.float32)
@@ -94,6 +104,7 @@ class PoissonRegressionHead(RegressionHead):
         loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         compute_full_loss: whether the loss has Stirling's approximation of `log(z!)`, which does not depend on the logits.
         name: the head's name.
+        **options: what every head takes, see `SingleHead`.
 
     Raises:
         ValueError: `label_dimension` or `loss_reduction` is not valid.
@@ -106,13 +117,18 @@ class PoissonRegressionHead(RegressionHead):
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         compute_full_loss: bool = True,
         name: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(label_dimension, weight_column, loss_reduction, inverse_link_fn=tf.math.exp, name=name)
+        super().__init__(label_dimension, weight_column, loss_reduction, inverse_link_fn=tf.math.exp, name=name, **options)
         self._compute_full_loss = compute_full_loss
 
     def _encode_labels(self, raw: Any, logits: tf.Tensor) -> tf.Tensor:
         message = f"Labels of a Poisson regression must be >= 0{checks.of_head(self.name)}: they are counts."
         return checks.in_range(super()._encode_labels(raw, logits), None, message)
+
+    @property
+    def _uncertainty_factor(self) -> float:
+        return 1.0
 
     def _example_loss(self, encoded: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return losses.poisson(encoded, logits, full=self._compute_full_loss)
@@ -128,6 +144,7 @@ class LogisticRegressionHead(RegressionHead):
         weight_column: feature with weights `[D0, …, DN]` or `[D0, …, DN, 1]`.
         loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         name: the head's name.
+        **options: what every head takes, see `SingleHead`.
 
     Raises:
         ValueError: `loss_reduction` is not valid.
@@ -138,12 +155,17 @@ class LogisticRegressionHead(RegressionHead):
         weight_column: Any = None,
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         name: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(1, weight_column, loss_reduction, inverse_link_fn=tf.math.sigmoid, name=name)
+        super().__init__(1, weight_column, loss_reduction, inverse_link_fn=tf.math.sigmoid, name=name, **options)
 
     def _encode_labels(self, raw: Any, logits: tf.Tensor) -> tf.Tensor:
         message = f"Labels must be in range [0, 1]{checks.of_head(self.name)}."
         return checks.in_range(super()._encode_labels(raw, logits), 1, message)
+
+    @property
+    def _uncertainty_factor(self) -> float:
+        return 1.0
 
     def _example_loss(self, encoded: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         return losses.sigmoid_cross_entropy(encoded, logits)

@@ -11,15 +11,16 @@ A kind of head answers a few hooks, and the rest follows:
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import tensorflow as tf
 
-from heads import checks, losses, metrics, weights
+from heads import checks, labels, losses, metrics, weights
 from heads.head import Head, Metrics
 from heads.keys import MetricKeys, PredictionKeys, Reduction, metric_key
 from heads.metrics import MetricSpec
+from heads.missing import MissingLabels, Sentinel
 from heads.signatures import Signature
 
 PredictionFunctions = Mapping[str, Callable[["Predictions"], tf.Tensor]]
@@ -59,13 +60,23 @@ class Batch(NamedTuple):
         labels: dense numbers that fit the logits.
         weights: broadcast to the losses; 1 without a weight column.
         losses: unweighted, elementwise: `[D0, …, DN, 1]`, or as wide as the labels.
+        labelled: how many of the losses have a label, a float32 scalar.
         predictions: by key.
     """
 
     labels: tf.Tensor
     weights: tf.Tensor
     losses: tf.Tensor
+    labelled: tf.Tensor
     predictions: Predictions
+
+
+class Options(TypedDict, total=False):
+    """What every kind of head takes beside its own arguments, always by name; see `SingleHead`."""
+
+    missing_label: Sentinel | None
+    mask_column: str | None
+    forward_features: Sequence[str]
 
 
 class SingleHead(Head):
@@ -77,6 +88,11 @@ class SingleHead(Head):
         loss_fn: instead of the head's own loss: takes `labels`, `logits` and, if it has that argument, `features`, and returns
             elementwise losses of the same shape as the head's own.
         name: stands in metric keys (`<key>/<name>`) and as the scope of the operations.
+        missing_label: a label of this value (NaN, -1, "" …) means that the row has none. Such a row has no part in the loss,
+            whose mean is over the rows with a label, nor in any metric. For several labels a row: one of them is enough for
+            a classification; a regression leaves out that value alone.
+        mask_column: name of a feature, `[D0, …, DN]` or `[D0, …, DN, 1]`, that is not 0 where the row has a label.
+        forward_features: names of features that are given out with the predictions, such as the id of a row.
 
     Raises:
         ValueError: `loss_reduction` or the arguments of `loss_fn` are not valid.
@@ -89,11 +105,13 @@ class SingleHead(Head):
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         loss_fn: Callable[..., tf.Tensor] | None = None,
         name: str | None = None,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(loss_reduction, name)
+        super().__init__(loss_reduction, name, options.get("forward_features", ()))
         self._weight_column = weights.check_column(weight_column)
         self._loss_fn_takes_features = checks.loss_fn(loss_fn)
         self._loss_fn = loss_fn
+        self._missing = MissingLabels(options.get("missing_label"), options.get("mask_column"))
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -121,6 +139,11 @@ class SingleHead(Head):
         """What a SavedModel offers, by kind (`heads.keys.SignatureKeys`); the first is what the head answers by default."""
 
     @property
+    def _label_dimension(self) -> int:
+        """Width of dense labels."""
+        return 1
+
+    @property
     def _loss_dimension(self) -> int:
         """Width of the elementwise losses."""
         return 1
@@ -132,17 +155,38 @@ class SingleHead(Head):
     def _predict(self, logits: Any) -> Predictions:
         return Predictions(checks.logits(logits, self.logits_dimension, self.name), self._prediction_functions())
 
-    def _examine(self, labels: Any, predictions: Predictions, features: Mapping[str, Any] | None) -> Batch:
+    def _examine(self, raw: Any, predictions: Predictions, features: Mapping[str, Any] | None) -> Batch:
         logits = predictions.logits
         weight = weights.of_batch(features, self._weight_column, logits, sorted({1, self._loss_dimension}), self.name)
-        encoded = self._encode_labels(labels, logits)
-        if self._loss_fn is None:
-            return Batch(encoded, weight, self._example_loss(encoded, logits), predictions)
+        raw, present = self._fill_missing(raw, logits, features)
+        encoded = self._encode_labels(raw, logits)
+        loss = self._own_loss(encoded, logits, features) if self._loss_fn else self._example_loss(encoded, logits)
+        if present is None:
+            return Batch(encoded, weight, loss, tf.cast(tf.size(loss), tf.float32), predictions)
+        counts = tf.zeros_like(loss) + tf.cast(present, tf.float32)
+        return Batch(encoded, weight * counts, loss, tf.reduce_sum(counts), predictions)
+
+    def _fill_missing(self, raw: Any, logits: tf.Tensor, features: Mapping[str, Any] | None) -> tuple[Any, tf.Tensor | None]:
+        """Labels that can be encoded, and where the row has one (broadcast to the losses); None when it always does."""
+        if not self._missing.possible:
+            return raw, None
+        mask = self._missing.mask(features, logits, self.name)
+        if isinstance(raw, tf.SparseTensor | tf.RaggedTensor):
+            if self._missing.sentinel is not None:
+                raise ValueError(
+                    f"missing_label needs dense labels{checks.of_head(self.name)}: a sparse row without a label looks like one "
+                    "with no classes. Use mask_column."
+                )
+            return raw, mask
+        dense = labels.dense(raw, logits, self._label_dimension, self.name)
+        filled, present = self._missing.fill(dense, mask, next(iter(self.class_names or ()), None))
+        each = self._loss_dimension == self._label_dimension
+        return filled, present if each else tf.reduce_all(present, axis=-1, keepdims=True)
+
+    def _own_loss(self, encoded: tf.Tensor, logits: tf.Tensor, features: Mapping[str, Any] | None) -> tf.Tensor:
+        assert self._loss_fn is not None
         arguments = {"features": features or {}} if self._loss_fn_takes_features else {}
         own = tf.cast(self._loss_fn(labels=encoded, logits=logits, **arguments), tf.float32)
-        return Batch(encoded, weight, self._check_own_loss(own, logits), predictions)
-
-    def _check_own_loss(self, own: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         width = self._loss_dimension
         message = f"loss_fn must return Tensor of shape [D0, D1, ... DN, {width}]{checks.of_head(self.name)}."
         if own.shape.rank is not None and own.shape.rank != logits.shape.rank:
@@ -150,7 +194,7 @@ class SingleHead(Head):
         return checks.matches(own, logits, [width], message)
 
     def _batch_loss(self, batch: Batch) -> tf.Tensor:
-        return losses.reduce(batch.losses, batch.weights, self.loss_reduction)
+        return losses.reduce(batch.losses, batch.weights, batch.labelled, self.loss_reduction)
 
     def _head_losses(self, batch: Batch, path: str) -> dict[str, tf.Tensor]:  # noqa: ARG002 - there is no head within
         return {}

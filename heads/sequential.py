@@ -1,0 +1,143 @@
+"""`SequentialHeadWrapper`: any single head for every step of sequences of different lengths."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from heads import checks
+from heads.head import Head, Metrics
+from heads.multi_head import MultiHead
+from heads.signatures import Signature
+
+
+class SequentialHeadWrapper(Head):
+    """A head on sequences: the steps that a mask names become the rows of the wrapped head.
+
+    Logits are `[batch, steps, …, logits_dimension]`. Labels are `[batch, steps, …]`, dense, or a `SparseTensor` or
+    `RaggedTensor` with a value for every step that the mask names. Predictions and signatures are those of all steps, and the
+    mask is given out with them.
+
+    Args:
+        static_head: the head to wrap; no `MultiHead`.
+        sequence_length_mask: name of the feature with the mask, boolean `[batch, steps]`.
+        feature_columns: name or names of the features with a value for each step that the wrapped head needs, such as its
+            weight column; no other feature is passed on.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: the head is a `MultiHead`.
+    """
+
+    def __init__(
+        self,
+        static_head: Head,
+        sequence_length_mask: str = "sequence_length_mask",
+        feature_columns: str | Iterable[str] | None = None,
+    ) -> None:
+        if not isinstance(sequence_length_mask, str):
+            raise TypeError(f"`sequence_mask` column must be a string. Given type: {type(sequence_length_mask)}.")
+        if isinstance(static_head, MultiHead):
+            raise ValueError("`MultiHead` is not supported with `SequentialHeadWrapper`. Wrap its heads, one by one.")
+        columns = [feature_columns] if isinstance(feature_columns, str) else feature_columns
+        if columns is not None and not isinstance(columns, Iterable):
+            raise TypeError(
+                f"`feature_columns` must be either a string or an iterable of strings. Got {type(columns)} instead."
+            )
+        self._columns = tuple(columns or ())
+        for column in self._columns:
+            if not isinstance(column, str):
+                raise TypeError(f"Column must a string. Given type: {type(column)}.")
+        super().__init__(static_head.loss_reduction, f"{static_head.name}_sequential" if static_head.name else None)
+        self._head = static_head
+        self._mask = sequence_length_mask
+
+    @property
+    def static_head(self) -> Head:
+        """The wrapped head."""
+        return self._head
+
+    @property
+    def input_sequence_mask_key(self) -> str:
+        """Name of the feature with the mask."""
+        return self._mask
+
+    @property
+    def logits_dimension(self) -> int:
+        """That of the wrapped head."""
+        return self._head.logits_dimension
+
+    def _forwarded(self) -> tuple[str, ...]:
+        # A client needs the mask to tell which steps of the answer are real.
+        return (self._mask, *self._head._forwarded())
+
+    @property
+    def _uncertainty_factor(self) -> float:
+        return self._head._uncertainty_factor
+
+    @property
+    def _metrics_root(self) -> str:
+        return self._head._metrics_root
+
+    def _predict(self, logits: Any) -> Any:
+        return self._head._predict(logits)
+
+    def _examine(self, labels: Any, predictions: Any, features: Mapping[str, Any] | None) -> Any:
+        mask = self._mask_of(features)
+        steps = self._head._predict(self._steps(predictions.logits, mask, "logits"))
+        return self._head._examine(self._steps(labels, mask, "labels"), steps, self._own_features(features, mask))
+
+    def _batch_loss(self, batch: Any) -> tf.Tensor:
+        return self._head._batch_loss(batch)
+
+    def _head_losses(self, batch: Any, path: str) -> dict[str, tf.Tensor]:
+        return self._head._head_losses(batch, path)
+
+    def _make_metrics(self, path: str) -> Metrics:
+        return self._head._make_metrics(path)
+
+    def _update(self, eval_metrics: Metrics, batch: Any, path: str) -> None:
+        self._head._update(eval_metrics, batch, path)
+
+    def _export(self, predictions: Any) -> dict[str, Signature]:
+        return self._head._export(predictions)
+
+    def _mask_of(self, features: Mapping[str, Any] | None) -> tf.Tensor:
+        if not features or self._mask not in features:
+            raise ValueError(
+                f"The provided sequence_length_mask key `{self._mask}` should be included in the features dictionary, but was "
+                f"not found. Found keys: {list(features or ())}."
+            )
+        mask = tf.convert_to_tensor(features[self._mask])
+        if mask.shape.rank != 2:
+            raise ValueError(f"Mask is expected to have two dimensions, got {mask.shape.rank} instead.")
+        return tf.cast(mask, tf.bool)
+
+    def _own_features(self, features: Mapping[str, Any] | None, mask: tf.Tensor) -> dict[str, tf.Tensor]:
+        missing = [column for column in self._columns if column not in (features or {})]
+        if missing:
+            raise ValueError(f"`{missing[0]}` column expected in features dictionary. Found keys: {list(features or ())}.")
+        return {column: self._steps((features or {})[column], mask, f"feature {column!r}") for column in self._columns}
+
+    def _steps(self, value: Any, mask: tf.Tensor, what: str) -> tf.Tensor:
+        """The steps that the mask names as rows: `[steps in the mask, …]`, at least rank 2."""
+        if value is None:
+            raise ValueError(f"You must provide a {what} Tensor. Given: None{checks.of_head(self.name)}.")
+        count = tf.reduce_sum(tf.cast(mask, tf.int32))
+        rank = value.shape.rank if hasattr(value, "shape") else None
+        if isinstance(value, tf.SparseTensor):
+            values = tf.sparse.reorder(value).values
+            rows = tf.reshape(values, [-1, *value.shape[2:]]) if rank != 2 else values
+        elif isinstance(value, tf.RaggedTensor):
+            rows = value.merge_dims(0, 1)
+        else:
+            tensor = tf.convert_to_tensor(value)
+            rank = tensor.shape.rank
+            rows = tf.boolean_mask(tensor, mask)
+        if rank is not None and rank < 2:
+            raise ValueError(f"Input tensor expected to have at least 2 dimensions, got {rank} instead: {what}.")
+        rows = tf.expand_dims(rows, -1) if rank == 2 else rows
+        message = (
+            f"Tensor shape is incompatible with provided mask: {what}{checks.of_head(self.name)}. Steps in the mask, rows:"
+        )
+        return checks.require(tf.equal(tf.shape(rows)[0], count), message, [count, tf.shape(rows)[0]], rows)
