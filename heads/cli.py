@@ -1,0 +1,105 @@
+"""The commands `headserve train`, `export` and `inspect`, as functions for typer; heavy modules are imported when one runs."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+_Config = Annotated[Path, typer.Argument(help="A TOML file that describes data, features, heads and training.")]
+_Models = Annotated[Path, typer.Option(help="The folder of all models: the new version goes to <models>/<name>/<version>.")]
+_Runs = Annotated[Path, typer.Option(help="The folder of checkpoints: <runs>/<name>/<n>.")]
+_Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show TensorFlow's own messages.")]
+
+
+def train(
+    config: _Config,
+    models: _Models = Path("models"),
+    runs: _Runs = Path("runs"),
+    steps: Annotated[int | None, typer.Option(min=1, help="Train this many steps instead of the file's.")] = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Train a model, evaluate it on held-out rows and export it as a new version.
+
+    A training that was stopped goes on from its last checkpoint when it is started again.
+    """
+    with _refusals():
+        from heads.training.config import load
+
+        loaded = load(config).with_steps(steps)
+        _quiet(verbose)
+        from heads.training.train import train as run_training
+
+        try:
+            trained = run_training(loaded, models, runs, Console())
+        except KeyboardInterrupt:
+            Console(stderr=True).print("Stopped. The same command goes on from the last checkpoint.")
+            raise typer.Exit(130) from None
+        _show(trained.folder)
+
+
+def export(
+    config: _Config,
+    models: _Models = Path("models"),
+    runs: _Runs = Path("runs"),
+    run: Annotated[int | None, typer.Option(min=1, help="The number of the run; the newest when left out.")] = None,
+    verbose: _Verbose = False,
+) -> None:
+    """Export the last checkpoint of a training as a new version, without training further."""
+    with _refusals():
+        from heads.training.config import load
+
+        loaded = load(config)
+        _quiet(verbose)
+        from heads.training.train import export_run
+
+        _show(export_run(loaded, models, runs, run, Console()).folder)
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="A model's folder, for its newest version, or the folder of a version.")],
+) -> None:
+    """Show the model card of a version: inputs, heads, keys, metrics, signatures."""
+    with _refusals():
+        from heads.training import card, report
+
+        report.show_card(Console(), card.read(card.newest(path)))
+
+
+def _show(folder: Path) -> None:
+    from heads.training import card, report
+
+    console = Console()
+    if (folder / card.PATH).exists():
+        report.show_metrics(console, card.read(folder).heads)
+    # The last line, and nothing else on it: scripts read it.
+    typer.echo(folder)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Exits with a message instead of a stack trace for what a user can put right."""
+    from heads.training.card import CardError
+    from heads.training.problems import ConfigError, DataError
+
+    try:
+        yield
+    except (CardError, ConfigError, DataError) as error:
+        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def _quiet(verbose: bool) -> None:
+    """Keeps TensorFlow's messages to itself; before its import, for what it says then."""
+    if verbose or "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.simplefilter("ignore")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)

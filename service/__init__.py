@@ -1,0 +1,22 @@
+"""Serves SavedModels with several heads over HTTP: `create_app(settings)` is the application, `Settings` its settings."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from service.app import create_app
+    from service.config import Settings
+
+__all__ = ["Settings", "create_app"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported at first use: the command line imports this package and must start quickly."""
+    if name == "create_app":
+        from service.app import create_app
+
+        return create_app
+    if name == "Settings":
+        from service.config import Settings
+
+        return Settings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,97 @@
+"""`create_app(settings)`: the only place that wires."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from service.codec import native
+from service.config import Settings
+from service.errors import BodyTooLargeError, HeadserveError, RequestError, UnknownPathError, WrongMethodError
+from service.lifecycle.manager import Manager
+from service.openapi import with_models
+from service.routes import native as native_routes
+from service.routes import ops
+from service.servable import load, runtime
+
+log = structlog.get_logger("headserve.app")
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; models are loaded when its lifespan starts."""
+    settings = settings or Settings()
+    manager = Manager(settings.models, load)
+    compute = ThreadPoolExecutor(settings.compute_threads, thread_name_prefix="compute")
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(manager.start)
+        yield
+        compute.shutdown()
+
+    # The page at /docs brings its own scripts: it works where there is no internet.
+    app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
+    app.state.manager = manager
+    app.include_router(native_routes.router(manager, compute, settings, cache(runtime)))
+    app.include_router(ops.router(manager))
+    app.add_exception_handler(HeadserveError, _problem)
+    app.add_exception_handler(HTTPException, _http_problem)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unexpected)
+    generic = app.openapi
+    app.openapi = lambda: with_models(generic(), manager.specs)  # type: ignore[method-assign]
+    return app
+
+
+def package_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return version("headserve")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    """The answer to an error of our tree; its class says the status."""
+    assert isinstance(error, HeadserveError)
+    if error.status >= 500:
+        log.error("request failed", path=request.url.path, code=error.code, error=error.message)
+    # What is left of a body that is too large must not be read as the next request.
+    headers = {"Connection": "close"} if isinstance(error, BodyTooLargeError) else None
+    return Response(native.encode_error(error), error.status, headers, native.ERROR_MEDIA_TYPE)
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    """Starlette's own errors, as ours."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    allowed: dict[str, Any] = dict(error.headers or {})
+    if error.status_code == 404:
+        problem: RequestError = UnknownPathError(f"There is no path {path}; /docs lists what there is.")
+    elif error.status_code == 405:
+        methods = allowed.get("Allow", "another method")
+        problem = WrongMethodError(f"{path} takes {methods}, but got {request.method}.", expected=methods.split(", "))
+    else:
+        problem = RequestError(str(error.detail))
+    answer = await _problem(request, problem)
+    answer.headers.update(allowed)
+    return answer
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """The client hung up while it sent; nobody reads this."""
+    return Response(status_code=400)
+
+
+async def _unexpected(request: Request, _: Exception) -> Response:
+    """A fault of ours: the log has the trace, the client has none."""
+    return await _problem(request, HeadserveError("An unexpected error; the server's log says more."))

@@ -1,0 +1,125 @@
+"""The model card of a version folder, `assets.extra/heads.json`; its schema is docs/model-card.md."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from service.errors import ModelLoadError
+from service.types import HeadSpec, InputSpec, TensorSpec
+
+CARD_PATH = Path("assets.extra") / "heads.json"
+SCHEMA_VERSION = 1
+
+
+class _Member(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class CardTensor(_Member):
+    """A head's prediction key."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] | None
+
+
+class CardInput(CardTensor):
+    """A raw-tensor input."""
+
+    required: bool = True
+    missing: int | float | str | None = None
+
+    @model_validator(mode="after")
+    def _missing_fits(self) -> "CardInput":
+        if self.required:
+            return self
+        if self.missing is None:
+            raise ValueError("an input that is not required needs a value for 'missing'")
+        if self.shape is None or -1 in self.shape[1:]:
+            raise ValueError("an input that is not required needs a fixed shape after the batch")
+        if self.dtype != "string":
+            try:
+                float(self.missing)
+            except ValueError:
+                raise ValueError(f"'missing' is {self.missing!r}, which is no {self.dtype}") from None
+        return self
+
+
+class CardHead(_Member):
+    """A head, as the training described it."""
+
+    name: str
+    kind: str
+    logits_dimension: int
+    classes: tuple[str, ...] | None = None
+    keys: tuple[CardTensor, ...] = Field(min_length=1)
+    metrics: dict[str, float | str] = {}
+
+
+class Card(_Member):
+    """The members of the card that serving uses; others are ignored."""
+
+    schema_version: Literal[1]
+    name: str
+    version: int
+    created_at: str | None = None
+    headserve_version: str | None = None
+    tensorflow_version: str | None = None
+    default_head: str
+    inputs: tuple[CardInput, ...] = Field(min_length=1)
+    heads: tuple[CardHead, ...] = Field(min_length=1)
+    metrics: dict[str, float | str] = {}
+    example: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _default_is_first(self) -> "Card":
+        if self.default_head != self.heads[0].name:
+            raise ValueError(f"'default_head' is {self.default_head!r}, but the first head is {self.heads[0].name!r}")
+        return self
+
+    @property
+    def input_specs(self) -> tuple[InputSpec, ...]:
+        """The inputs in order."""
+        return tuple(InputSpec(**tensor.model_dump()) for tensor in self.inputs)
+
+    @property
+    def head_specs(self) -> tuple[HeadSpec, ...]:
+        """The heads in order."""
+        return tuple(
+            HeadSpec(
+                head.name,
+                tuple(TensorSpec(**key.model_dump()) for key in head.keys),
+                head.kind,
+                head.classes,
+                head.logits_dimension,
+                head.metrics,
+            )
+            for head in self.heads
+        )
+
+
+def read_card(version_folder: Path) -> Card | None:
+    """The card, or None where there is none. Raises ModelLoadError for one that is broken or newer than this reader."""
+    path = version_folder / CARD_PATH
+    if not path.exists():
+        return None
+    try:
+        text = path.read_bytes()
+        newer = _SchemaVersion.model_validate_json(text).schema_version
+        if newer > SCHEMA_VERSION:
+            raise ModelLoadError(
+                f"{path} has schema_version {newer}; this headserve reads {SCHEMA_VERSION} and older. "
+                "Serve it with a newer headserve."
+            )
+        return Card.model_validate_json(text)
+    except OSError as error:
+        raise ModelLoadError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ModelLoadError(f"{path} is no model card: {where}: {first['msg']}. See docs/model-card.md.") from None
+
+
+class _SchemaVersion(_Member):
+    schema_version: int

@@ -1,0 +1,96 @@
+"""The commands `headserve serve` and `headserve predict`, as functions for typer. TensorFlow is not imported here."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+
+from service.config import Settings, load_settings
+
+log = structlog.get_logger("headserve.server")
+
+
+def _flag(name: str) -> Any:
+    """The command-line option of a setting."""
+    setting = Settings.model_fields[name]
+    default = "" if setting.default_factory else f" Default: {setting.default}."
+    return typer.Option(f"--{name.replace('_', '-')}", help=f"{setting.description}{default}", show_default=False)
+
+
+def serve(
+    config: Annotated[Path | None, typer.Option(envvar="HEADSERVE_CONFIG", help="TOML file with settings.")] = None,
+    models: Annotated[Path | None, _flag("models")] = None,
+    host: Annotated[str | None, _flag("host")] = None,
+    port: Annotated[int | None, _flag("port")] = None,
+    max_body_bytes: Annotated[int | None, _flag("max_body_bytes")] = None,
+    compute_threads: Annotated[int | None, _flag("compute_threads")] = None,
+    log_level: Annotated[str | None, _flag("log_level")] = None,
+    log_format: Annotated[str | None, _flag("log_format")] = None,
+) -> None:
+    """Serve every model of a folder over HTTP.
+
+    A flag is stronger than its environment variable HEADSERVE_…, and that is stronger than the file.
+    """
+    settings = load_settings(
+        config,
+        models=models,
+        host=host,
+        port=port,
+        max_body_bytes=max_body_bytes,
+        compute_threads=compute_threads,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    # TensorFlow's C++ half logs chatter as errors at import; what is wrong with a model comes as an exception anyway.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if settings.log_level == "debug" else "3")
+    from service import logs
+    from service.app import create_app
+    from service.console import print_models
+    from service.lifecycle.source import scan
+    from service.server import run
+
+    logs.configure(settings.log_level, settings.log_format)
+    scan(settings.models)  # a wrong folder is said at once, before TensorFlow is imported
+    app = create_app(settings)
+
+    def announce(url: str) -> None:
+        log.info("listening", url=url)
+        if sys.stdout.isatty():
+            print_models(Console(), app.state.manager, url)
+
+    run(app, settings, announce)
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(help="JSON, a file, or - for standard input: a request, rows, or one row. None: the model's example."),
+    ] = None,
+    url: Annotated[str, typer.Option(envvar="HEADSERVE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
+    heads: Annotated[str | None, typer.Option(help="Heads, joined by commas, or '*' for all.")] = None,
+    keys: Annotated[str | None, typer.Option(help="Prediction keys, joined by commas.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer's JSON instead of a table.")] = False,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait for the server, in seconds.")] = 30.0,
+) -> None:
+    """Ask a running server for predictions and print them as a table."""
+    import orjson
+
+    from service.client import call, read_body
+    from service.console import print_predictions
+
+    body = None if data is None else read_body(data, sys.stdin.buffer)
+    choice: dict[str, Any] = {}
+    if heads is not None:
+        choice["heads"] = "*" if heads == "*" else heads.split(",")
+    if keys is not None:
+        choice["keys"] = keys.split(",")
+    answer = call(url, model, body, choice, timeout_s)
+    if as_json:
+        typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print_predictions(Console(), answer)

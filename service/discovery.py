@@ -1,0 +1,175 @@
+"""What a SavedModel offers, worked out from its signatures and, where it has one, its model card. No TensorFlow here.
+
+A SavedModel says which tensors there are, not which heads. In this order, heads are
+
+1. what the card says;
+2. the `<head>` of the outputs `<head>/<key>` of the signature `predict`;
+3. the `<head>` of the signatures `<head>/predict`;
+4. one head named `default`: `serving_default`, else `predict`, else the only signature.
+
+Names with a colon before the first slash (`examples:predict`) take serialized `tf.Example`s: they are listed as
+signatures, but are no heads. Without a card, the first head is the one that `serving_default` answers: the one whose tensors it
+shares, else the only one that has all its outputs with the same dtypes and shapes; the rest, or all when neither is
+known, are in alphabetical order.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from service.card import Card
+from service.errors import ModelLoadError, listed
+from service.types import HeadSpec, InputSpec, ModelSpec, Output, SignatureSpec, TensorSpec, output_key
+
+PREDICT = "predict"
+SERVING_DEFAULT = "serving_default"
+DEFAULT_HEAD = "default"
+
+TensorNames = Mapping[str, Mapping[str, str]]
+"""Signature → output → the name of the tensor in the graph."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A model's description and, for every output, the signature and the name that it has there."""
+
+    spec: ModelSpec
+    sources: Mapping[Output, tuple[str, str]]
+
+
+def layout(
+    name: str, version: int, signatures: Mapping[str, SignatureSpec], card: Card | None, tensor_names: TensorNames
+) -> Layout:
+    """How to call the model. `tensor_names` is needed without a card only. Raises ModelLoadError."""
+    if not signatures:
+        raise ModelLoadError("The SavedModel has no signatures; export it with at least a 'serving_default'.")
+    if card is not None:
+        return _by_card(name, version, signatures, card)
+    sources = _sources(signatures)
+    grouped: dict[str, list[TensorSpec]] = defaultdict(list)
+    for (head, key), (signature, output) in sources.items():
+        tensor = _find(signatures[signature].outputs, output)
+        grouped[head].append(TensorSpec(key, tensor.dtype, tensor.shape))
+    first = _first_head(grouped, sources, signatures, tensor_names)
+    heads = tuple(HeadSpec(head, tuple(grouped[head])) for head in sorted(grouped, key=lambda head: (head != first, head)))
+    inputs = _inputs(signatures[signature] for signature in dict.fromkeys(source[0] for source in sources.values()))
+    return Layout(ModelSpec(name, version, inputs, heads, signatures, _example(inputs)), sources)
+
+
+def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], card: Card) -> Layout:
+    predict = signatures.get(PREDICT)
+    if predict is None:
+        raise ModelLoadError(f"The model card needs a signature 'predict'; the SavedModel has {listed(signatures)}.")
+    inputs, heads = card.input_specs, card.head_specs
+    sources = {(head.name, key): (PREDICT, output_key(head.name, key)) for head in heads for key in head.key_names}
+    for what, in_card, in_model in (
+        ("inputs", {spec.name for spec in inputs}, {spec.name for spec in predict.inputs}),
+        ("outputs", {output for _, output in sources.values()}, {spec.name for spec in predict.outputs}),
+    ):
+        if missing := in_card - in_model:
+            raise ModelLoadError(f"The model card has {what} {listed(sorted(missing))} that signature 'predict' has not.")
+    if missing := {spec.name for spec in predict.inputs} - {spec.name for spec in inputs}:
+        raise ModelLoadError(f"Signature 'predict' has inputs {listed(sorted(missing))} that the model card has not.")
+    for given in inputs:
+        declared = _find(predict.inputs, given.name)
+        if given.dtype != declared.dtype or not _fits(given.shape, declared.shape):
+            raise ModelLoadError(
+                f"The model card says input {given.name!r} is {given.dtype} {given.shape}; "
+                f"signature 'predict' says {declared.dtype} {declared.shape}."
+            )
+    spec = ModelSpec(
+        name,
+        version,
+        inputs,
+        heads,
+        signatures,
+        _example(inputs) if card.example is None else card.example,
+        card.metrics,
+        card.created_at,
+        card.headserve_version,
+        card.tensorflow_version,
+    )
+    return Layout(spec, sources)
+
+
+def _sources(signatures: Mapping[str, SignatureSpec]) -> dict[Output, tuple[str, str]]:
+    """Every output of every head; keys in alphabetical order, as a SavedModel keeps no other."""
+
+    def outputs(head: str, signature: str) -> dict[Output, tuple[str, str]]:
+        names = sorted(spec.name for spec in signatures[signature].outputs)
+        return {(head, name): (signature, name) for name in names}
+
+    if PREDICT in signatures and any("/" in spec.name for spec in signatures[PREDICT].outputs):
+        return {
+            (head or DEFAULT_HEAD, key): (PREDICT, name)
+            for name in sorted(spec.name for spec in signatures[PREDICT].outputs)
+            for head, _, key in [name.rpartition("/")]
+        }
+    found: dict[Output, tuple[str, str]] = {}
+    for signature in sorted(signatures):
+        head, slash, kind = signature.rpartition("/")
+        if slash and kind == PREDICT and ":" not in head:
+            found |= outputs(head, signature)
+    if found:
+        return found
+    for signature in (SERVING_DEFAULT, PREDICT, *(signatures if len(signatures) == 1 else ())):
+        if signature in signatures:
+            return outputs(DEFAULT_HEAD, signature)
+    raise ModelLoadError(
+        f"No heads: the SavedModel has neither 'serving_default' nor 'predict', only {listed(sorted(signatures))}."
+    )
+
+
+def _first_head(
+    heads: Mapping[str, Iterable[TensorSpec]],
+    sources: Mapping[Output, tuple[str, str]],
+    signatures: Mapping[str, SignatureSpec],
+    tensor_names: TensorNames,
+) -> str | None:
+    if SERVING_DEFAULT not in signatures:
+        return None
+    answered = set(tensor_names.get(SERVING_DEFAULT, {}).values())
+    for (head, _), (signature, output) in sources.items():
+        if tensor_names.get(signature, {}).get(output) in answered:
+            return head
+    wanted = {(spec.name, spec.dtype, spec.shape) for spec in signatures[SERVING_DEFAULT].outputs}
+    same = [head for head, keys in heads.items() if wanted <= {(key.name, key.dtype, key.shape) for key in keys}]
+    return same[0] if len(same) == 1 else None
+
+
+def _inputs(signatures: Iterable[SignatureSpec]) -> tuple[InputSpec, ...]:
+    """The inputs of all of them; raises ModelLoadError when two disagree about one."""
+    inputs: dict[str, InputSpec] = {}
+    for signature in signatures:
+        for spec in sorted(signature.inputs, key=lambda spec: spec.name):
+            tensor = InputSpec(spec.name, spec.dtype, spec.shape)
+            if inputs.setdefault(spec.name, tensor) != tensor:
+                raise ModelLoadError(
+                    f"Input {spec.name!r} differs between heads: {inputs[spec.name].dtype} {inputs[spec.name].shape} "
+                    f"and {spec.dtype} {spec.shape}; export a signature 'predict' with outputs '<head>/<key>'."
+                )
+    return tuple(inputs.values())
+
+
+def _fits(shape: tuple[int, ...] | None, declared: tuple[int, ...] | None) -> bool:
+    """Whether every tensor of that shape is one of the declared shape."""
+    if declared is None or shape is None:
+        return declared is None
+    return len(shape) == len(declared) and all(want in (-1, got) for want, got in zip(declared, shape, strict=True))
+
+
+def _find(tensors: Iterable[TensorSpec], name: str) -> TensorSpec:
+    return next(tensor for tensor in tensors if tensor.name == name)
+
+
+def _example(inputs: Iterable[InputSpec]) -> dict[str, Any]:
+    """One row with a value of the right type and shape for every input."""
+
+    def nested(value: Any, shape: tuple[int, ...]) -> Any:
+        return [nested(value, shape[1:])] * max(shape[0], 1) if shape else value
+
+    def value(spec: InputSpec) -> Any:
+        return {"string": "text", "bool": False}.get(spec.dtype, 0.0 if "float" in spec.dtype else 0)
+
+    return {spec.name: nested(value(spec), (spec.shape or (-1,))[1:]) for spec in inputs}

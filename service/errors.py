@@ -1,0 +1,231 @@
+"""Everything that can go wrong, as one tree; a class carries its HTTP status, its stable code and its title.
+
+    HeadserveError                      500  internal_error
+    ├── ConfigError                     500  bad_config           at start only: never sent to a client
+    ├── RequestError                    400  bad_request
+    │   ├── BrokenJsonError             400  broken_json
+    │   ├── BodyTooLargeError           413  body_too_large
+    │   ├── UnknownPathError            404  unknown_path
+    │   ├── WrongMethodError            405  wrong_method
+    │   ├── UnknownModelError           404  unknown_model
+    │   ├── UnknownVersionError         404  unknown_version
+    │   └── InvalidRequestError         422  invalid_request      well-formed, but this model cannot answer it
+    │       ├── UnknownHeadError        422  unknown_head
+    │       ├── UnknownKeyError         422  unknown_key
+    │       ├── UnsupportedTypeError    422  unsupported_type
+    │       ├── RejectedByModelError    422  rejected_by_model    TensorFlow refused these values
+    │       └── InvalidInputError       422  invalid_input
+    │           ├── UnknownInputError   422  unknown_input
+    │           ├── MissingInputError   422  missing_input
+    │           ├── WrongTypeError      422  wrong_type
+    │           ├── WrongShapeError     422  wrong_shape          ragged lists, too.
+    │           ├── OutOfRangeError     422  out_of_range
+    │           └── NoRowsError         422  no_rows
+    └── ModelError                      500  model_error          the model failed, not the request
+        ├── ModelLoadError              503  model_failed
+        └── OutOfMemoryError            503  out_of_memory
+
+A message says what was expected, what came, and the likely fix. `details` are the same facts for programs: they become
+members of the answer beside `detail`. Errors of other libraries are translated where they enter: TensorFlow's in
+`servable`, Starlette's in `app`.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any, ClassVar
+
+
+class HeadserveError(Exception):
+    """The base of the tree; anything that reaches a client as itself is a fault of the server."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, message: str, **details: Any):
+        super().__init__(message)
+        self.message = message
+        self.details = {name: value for name, value in details.items() if value is not None}
+
+
+class ConfigError(HeadserveError):
+    """A setting has no usable value; the command line prints it and ends."""
+
+    code = "bad_config"
+    title = "Bad configuration"
+
+
+class RequestError(HeadserveError):
+    """The client can put it right."""
+
+    status = 400
+    code = "bad_request"
+    title = "Bad request"
+
+
+class BrokenJsonError(RequestError):
+    """The body is no JSON; `line` and `column` count from 1."""
+
+    code = "broken_json"
+    title = "Broken JSON"
+
+
+class BodyTooLargeError(RequestError):
+    """The body is larger than `max_body_bytes`."""
+
+    status = 413
+    code = "body_too_large"
+    title = "Body too large"
+
+
+class UnknownPathError(RequestError):
+    """No route has this path."""
+
+    status = 404
+    code = "unknown_path"
+    title = "Unknown path"
+
+
+class WrongMethodError(RequestError):
+    """The path exists, but not for this method."""
+
+    status = 405
+    code = "wrong_method"
+    title = "Wrong method"
+
+
+class UnknownModelError(RequestError):
+    """No model has this name."""
+
+    status = 404
+    code = "unknown_model"
+    title = "Unknown model"
+
+
+class UnknownVersionError(RequestError):
+    """The model is there, this version of it is not loaded."""
+
+    status = 404
+    code = "unknown_version"
+    title = "Unknown version"
+
+
+class InvalidRequestError(RequestError):
+    """Well-formed, but not what this model takes."""
+
+    status = 422
+    code = "invalid_request"
+    title = "Invalid request"
+
+
+class UnknownHeadError(InvalidRequestError):
+    """The model has no head of this name."""
+
+    code = "unknown_head"
+    title = "Unknown head"
+
+
+class UnknownKeyError(InvalidRequestError):
+    """The head has no prediction key of this name."""
+
+    code = "unknown_key"
+    title = "Unknown prediction key"
+
+
+class UnsupportedTypeError(InvalidRequestError):
+    """A tensor has a dtype that JSON cannot carry."""
+
+    code = "unsupported_type"
+    title = "Unsupported type"
+
+
+class RejectedByModelError(InvalidRequestError):
+    """TensorFlow refused the values while it computed."""
+
+    code = "rejected_by_model"
+    title = "Rejected by the model"
+
+
+class InvalidInputError(InvalidRequestError):
+    """One input's values are wrong; `input` and, where it is known, `row` (from 0) say where."""
+
+    code = "invalid_input"
+    title = "Invalid input"
+
+
+class UnknownInputError(InvalidInputError):
+    """The model has no input of this name."""
+
+    code = "unknown_input"
+    title = "Unknown input"
+
+
+class MissingInputError(InvalidInputError):
+    """A required input is absent or null."""
+
+    code = "missing_input"
+    title = "Missing input"
+
+
+class WrongTypeError(InvalidInputError):
+    """A value is of another JSON type than the input takes."""
+
+    code = "wrong_type"
+    title = "Wrong type"
+
+
+class WrongShapeError(InvalidInputError):
+    """The lists are ragged, or nested to another shape than the input has."""
+
+    code = "wrong_shape"
+    title = "Wrong shape"
+
+
+class OutOfRangeError(InvalidInputError):
+    """A number does not fit the input's dtype."""
+
+    code = "out_of_range"
+    title = "Number out of range"
+
+
+class NoRowsError(InvalidInputError):
+    """There is nothing to predict."""
+
+    code = "no_rows"
+    title = "No rows"
+
+
+class ModelError(HeadserveError):
+    """The model failed on a request that has nothing wrong with it."""
+
+    code = "model_error"
+    title = "Model error"
+
+
+class ModelLoadError(ModelError):
+    """The model is on disk, but could not be loaded."""
+
+    status = 503
+    code = "model_failed"
+    title = "Model failed to load"
+
+
+class OutOfMemoryError(ModelError):
+    """TensorFlow ran out of memory."""
+
+    status = 503
+    code = "out_of_memory"
+    title = "Out of memory"
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest of `choices`, or nothing when none is close."""
+    close = get_close_matches(word, list(choices), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """The names quoted and joined by commas, `none` when there are none, cut after 20."""
+    names = list(names)
+    text = ", ".join(repr(name) for name in names[:20])
+    return (text + (f" and {len(names) - 20} more" if len(names) > 20 else "")) or "none"

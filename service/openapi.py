@@ -1,0 +1,62 @@
+"""The OpenAPI document of the models that are loaded: a path, a schema and example requests for each."""
+
+from copy import deepcopy
+from typing import Any
+from urllib.parse import quote
+
+from service.types import InputSpec, ModelSpec
+
+GENERIC_PATH = "/models/{model}/predict"
+
+
+def with_models(document: dict[str, Any], models: list[ModelSpec]) -> dict[str, Any]:
+    """A copy of the document in which every model has its own predict path, in front of the others."""
+    generic = document["paths"][GENERIC_PATH]["post"]
+    own = {f"/models/{quote(spec.name, safe='')}/predict": {"post": _operation(generic, spec)} for spec in models}
+    return document | {"paths": own | document["paths"]}
+
+
+def _operation(generic: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:
+    operation = deepcopy(generic) | {
+        "tags": [spec.name],
+        "operationId": f"predict_{spec.name}",
+        "summary": f"Predict with {spec.name}, version {spec.version}",
+        "description": f"Heads: {', '.join(head.name for head in spec.heads)}; the first is the default.",
+        "parameters": [],
+    }
+    content = operation["requestBody"]["content"]["application/json"]
+    content["examples"] = examples(spec)
+    content["schema"]["properties"] |= _properties(spec)
+    return operation
+
+
+def examples(spec: ModelSpec) -> dict[str, Any]:
+    """Requests that can be sent as they are: the default head, listed heads, all heads."""
+    rows = [dict(spec.example)]
+    listed = [head.name for head in spec.heads[:2]]
+    return {
+        "default head": {"value": {"instances": rows}},
+        "listed heads": {"value": {"instances": rows, "heads": listed}},
+        "all heads": {"value": {"instances": rows, "heads": "*"}},
+    }
+
+
+def _properties(spec: ModelSpec) -> dict[str, Any]:
+    row = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {tensor.name: _schema(tensor, (tensor.shape or (-1,))[1:]) for tensor in spec.inputs},
+        "required": [tensor.name for tensor in spec.inputs if tensor.required],
+    }
+    names = {"type": "array", "uniqueItems": True, "items": {"enum": [head.name for head in spec.heads]}}
+    return {
+        "instances": {"type": "array", "minItems": 1, "items": row if len(spec.inputs) > 1 else {}},
+        "heads": {"oneOf": [{"const": "*"}, names]},
+    }
+
+
+def _schema(tensor: InputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
+    if shape:
+        return {"type": "array", "items": _schema(tensor, shape[1:])}
+    kind = "number" if "float" in tensor.dtype else {"string": "string", "bool": "boolean"}.get(tensor.dtype, "integer")
+    return {"type": kind} if tensor.required else {"type": [kind, "null"]}

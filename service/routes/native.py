@@ -1,0 +1,152 @@
+"""headserve's own API: the models, one model, and predictions by head and key."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from service import predict as path
+from service.codec import native
+from service.config import Settings
+from service.errors import UnknownVersionError
+from service.lifecycle.manager import Manager, ModelStatus
+from service.routes.body import read_body
+from service.types import HeadSpec, InputSpec, ModelSpec, SignatureSpec
+
+REQUEST_BODY = {
+    "required": True,
+    "description": 'Either `instances` (rows) or `inputs` (columns). `heads`: absent for the first head, `"*"` for all, '
+    "or a list. `keys`: absent for every prediction key, or a list. Any content type is accepted.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "instances": {"type": "array", "minItems": 1, "items": {}},
+                    "inputs": {"type": "object"},
+                    "heads": {"oneOf": [{"const": "*"}, {"type": "array", "items": {"type": "string"}}]},
+                    "keys": {"type": "array", "items": {"type": "string"}},
+                },
+            }
+        }
+    },
+}
+PREDICT_DOCS: dict[str, Any] = {
+    "openapi_extra": {"requestBody": REQUEST_BODY},
+    "responses": {
+        200: {"description": "`predictions`: head → key → one value a row. NaN and infinities are null."},
+        "4XX": {"description": "An RFC 9457 problem: what was expected, what came.", "content": {native.ERROR_MEDIA_TYPE: {}}},
+    },
+}
+
+
+@dataclass(frozen=True)
+class ModelSummary(ModelStatus):
+    """A model in the list."""
+
+    default_head: str | None = None
+    heads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelDetail(ModelStatus):
+    """One model: what the server knows about the version that it serves."""
+
+    default_head: str | None = None
+    inputs: tuple[InputSpec, ...] = ()
+    heads: tuple[HeadSpec, ...] = ()
+    metrics: dict[str, float | str] = field(default_factory=dict)
+    signatures: dict[str, SignatureSpec] = field(default_factory=dict)
+    example: dict[str, Any] = field(default_factory=dict)
+    created_at: str | None = None
+    headserve_version: str | None = None
+    tensorflow_version: str | None = None
+    """TensorFlow's version that exported the model."""
+    runtime: dict[str, Any] = field(default_factory=dict)
+    """TensorFlow's version that serves it, and the devices."""
+
+
+@dataclass(frozen=True)
+class ModelList:
+    """Every model that was found."""
+
+    models: list[ModelSummary]
+    runtime: dict[str, Any]
+
+
+def router(manager: Manager, compute: Executor, settings: Settings, runtime: Callable[[], dict[str, Any]]) -> APIRouter:
+    """The routes under `/models`."""
+    routes = APIRouter(prefix="/models", tags=["models"])
+
+    @routes.get("", response_model=ModelList, summary="List the models")
+    async def models() -> Response:
+        """Every model that was found, with its state, its heads and the versions on disk."""
+        return _json(ModelList([_summary(manager, status) for status in manager.statuses.values()], runtime()))
+
+    @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model")
+    async def model(model: str) -> Response:
+        """Heads in order (the first is the default) with kind, classes, keys and metrics; inputs; signatures; example."""
+        return _json(_detail(manager, manager.status(model), runtime()))
+
+    @routes.post("/{model}/predict", summary="Predict with the served version", **PREDICT_DOCS)
+    async def predict(model: str, request: Request) -> Response:
+        """The heads asked for, in one run of the model."""
+        return await answer(model, None, request)
+
+    @routes.post("/{model}/versions/{version}/predict", summary="Predict with one version", **PREDICT_DOCS)
+    async def predict_version(model: str, version: str, request: Request) -> Response:
+        """As above; 404 unless that version is the one served."""
+        return await answer(model, _version(version), request)
+
+    async def answer(model: str, version: int | None, request: Request) -> Response:
+        body = await read_body(request, settings.max_body_bytes)
+        return Response(await path.predict(manager, compute, native, model, version, body), media_type=native.MEDIA_TYPE)
+
+    return routes
+
+
+def _version(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
+        raise UnknownVersionError(f"Expected a version as a whole number such as 1, but got {text!r}.")
+    return int(text)
+
+
+def _spec(manager: Manager, status: ModelStatus) -> ModelSpec | None:
+    if status.state != "available":
+        return None
+    with manager.acquire(status.name) as servable:
+        return servable.spec
+
+
+def _summary(manager: Manager, status: ModelStatus) -> ModelSummary:
+    spec = _spec(manager, status)
+    if spec is None:
+        return ModelSummary(**vars(status))
+    return ModelSummary(**vars(status), default_head=spec.default_head, heads=tuple(head.name for head in spec.heads))
+
+
+def _detail(manager: Manager, status: ModelStatus, runtime: dict[str, Any]) -> ModelDetail:
+    spec = _spec(manager, status)
+    if spec is None:
+        return ModelDetail(**vars(status), runtime=runtime)
+    return ModelDetail(
+        **vars(status),
+        default_head=spec.default_head,
+        inputs=spec.inputs,
+        heads=spec.heads,
+        metrics=dict(spec.metrics),
+        signatures=dict(spec.signatures),
+        example=dict(spec.example),
+        created_at=spec.created_at,
+        headserve_version=spec.headserve_version,
+        tensorflow_version=spec.tensorflow_version,
+        runtime=runtime,
+    )
+
+
+def _json(body: object) -> Response:
+    return Response(orjson.dumps(body), media_type="application/json")

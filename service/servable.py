@@ -1,0 +1,157 @@
+"""A SavedModel in memory: loads it, describes it, runs it. The only module that imports TensorFlow, and only in `load`.
+
+A request's outputs become one graph: a `tf.function` that calls the signature and returns only them. TensorFlow inlines
+the call and prunes what nothing asks for, so that one head costs one head, and all heads share one run of the trunk.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from service.card import read_card
+from service.discovery import SERVING_DEFAULT, Layout, TensorNames, layout
+from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
+from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
+
+MAX_GRAPHS = 64
+"""Selections of outputs that a model keeps a traced graph for; the least recently used goes first."""
+
+Graph: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Servable:
+    """A loaded version; `run` may be called from several threads."""
+
+    spec: ModelSpec
+    _graph: Callable[[tuple[Output, ...]], Graph]
+    _constant: Callable[[Array, str], Any]
+
+    def run(self, inputs: Mapping[str, Array], outputs: tuple[Output, ...]) -> dict[Output, Array]:
+        """The outputs asked for, computed in one graph run. Raises RejectedByModelError, ModelError."""
+        with _translated(self.spec.name):
+            ordered = tuple(sorted(outputs))  # one graph for a selection, in whatever order it is asked for
+            feeds = [self._constant(inputs[tensor.name], tensor.dtype) for tensor in self.spec.inputs]
+            results = dict(zip(ordered, self._graph(ordered)(*feeds), strict=True))
+            return {output: results[output].numpy() for output in outputs}
+
+
+def load(name: str, version: int, folder: Path) -> Servable:
+    """The SavedModel in `folder`. Raises ModelLoadError, also for a broken model card."""
+    card = read_card(folder)
+    try:
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(folder))
+        signatures = {name: _signature_spec(loaded.signatures[name]) for name in sorted(loaded.signatures)}
+        tensor_names = {} if card is not None else _tensor_names(folder, signatures)
+    except HeadserveError:
+        raise
+    except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
+        raise ModelLoadError(f"TensorFlow cannot load {folder}: {_cleaned(str(error)) or type(error).__name__}") from error
+    plan = layout(name, version, signatures, card, tensor_names)
+
+    @lru_cache(MAX_GRAPHS)
+    def graph(outputs: tuple[Output, ...]) -> Graph:
+        return _trace(loaded, plan, outputs)
+
+    return Servable(plan.spec, graph, lambda array, dtype: tf.constant(array, tf.dtypes.as_dtype(dtype)))
+
+
+def runtime() -> dict[str, Any]:
+    """TensorFlow's version and the devices that it computes on."""
+    import tensorflow as tf
+
+    devices = [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+    return {"tensorflow_version": tf.__version__, "devices": devices}
+
+
+def _trace(loaded: Any, plan: Layout, outputs: tuple[Output, ...]) -> Graph:
+    """One graph for these outputs; its arguments are the inputs in the order of the spec."""
+    import tensorflow as tf
+
+    sources = [plan.sources[output] for output in outputs]
+    needed = dict.fromkeys(signature for signature, _ in sources)
+    names = [spec.name for spec in plan.spec.inputs]
+    takes = {name: {spec.name for spec in plan.spec.signatures[name].inputs} for name in needed}
+    argument_specs = _argument_specs(loaded, {signature for signature, _ in plan.sources.values()})
+
+    def run(*arguments: Any) -> list[Any]:
+        feeds = dict(zip(names, arguments, strict=True))
+        results = {
+            name: loaded.signatures[name](**{key: feed for key, feed in feeds.items() if key in takes[name]}) for name in needed
+        }
+        return [results[signature][name] for signature, name in sources]
+
+    graph: Graph = tf.function(run, input_signature=[argument_specs[name] for name in names]).get_concrete_function()
+    return graph
+
+
+def _argument_specs(loaded: Any, signatures: set[str]) -> dict[str, Any]:
+    """TensorSpecs by input, as the signatures themselves declare them."""
+    import tensorflow as tf
+
+    declared = [loaded.signatures[name].structured_input_signature[1] for name in signatures]
+    return {name: tf.TensorSpec(spec.shape, spec.dtype) for specs in declared for name, spec in specs.items()}
+
+
+def _signature_spec(function: Any) -> SignatureSpec:
+    """Inputs and outputs in alphabetical order; a SavedModel keeps none."""
+    return SignatureSpec(
+        tuple(_tensor_spec(name, spec) for name, spec in sorted(function.structured_input_signature[1].items())),
+        tuple(_tensor_spec(name, spec) for name, spec in sorted(function.structured_outputs.items())),
+    )
+
+
+def _tensor_spec(name: str, spec: Any) -> TensorSpec:
+    shape = None if spec.shape.rank is None else tuple(-1 if size is None else size for size in spec.shape)
+    return TensorSpec(name, spec.dtype.name, shape)
+
+
+def _tensor_names(folder: Path, signatures: Mapping[str, SignatureSpec]) -> TensorNames:
+    """The names of the outputs' tensors; `tf.saved_model.load` does not tell them."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    for graph in model.meta_graphs:
+        if SERVING_DEFAULT in graph.signature_def and signatures.keys() <= set(graph.signature_def):
+            return {
+                signature: {output: info.name for output, info in graph.signature_def[signature].outputs.items()}
+                for signature in signatures
+            }
+    return {}
+
+
+@contextmanager
+def _translated(model: str) -> Iterator[None]:
+    """Turns TensorFlow's errors into ours, without its stack traces and node names."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except UnicodeDecodeError as error:  # TensorFlow quotes the input, and its Python half fails on bytes that are no UTF-8
+        raise RejectedByModelError(f"Model {model!r}: {_cleaned(error.object.decode(errors='replace'))}") from error
+    except (tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
+        raise RejectedByModelError(f"Model {model!r} refused the values: {_cleaned(error.message)}") from error
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemoryError(f"Model {model!r} ran out of memory; send fewer rows at once.") from error
+    except tf.errors.OpError as error:
+        raise ModelError(f"Model {model!r} failed: {_cleaned(error.message)}") from error
+
+
+_NOISE = re.compile(r"\{\{(function_node|node) [^}]*\}\}|\[\[.*?\]\]|\[Op:[^\]]*\]", re.DOTALL)
+_FRAMING = re.compile(
+    r"^(Graph execution error:|Detected at node .*|<stack traces unavailable>|\(\d+\) .*most recent call last.*|File \".*"
+    r"|Traceback .*|\d+ root error\(s\) found\.|\d+ successful operations\.|\d+ derived errors ignored\.)$"
+)
+
+
+def _cleaned(message: str) -> str:
+    """TensorFlow's message on one line, without graph names, stack traces and framing."""
+    lines = (line.strip() for line in _NOISE.sub("", message).splitlines())
+    text = " ".join(line for line in lines if line and not _FRAMING.match(line))
+    return text[:500] or "no reason given"

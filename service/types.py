@@ -1,0 +1,112 @@
+"""The neutral form of models, requests and answers: what codecs, servables and (later) the batcher speak of.
+
+Neither FastAPI nor TensorFlow is imported here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Output: TypeAlias = tuple[str, str]
+"""`(head, key)`: one prediction."""
+
+
+def output_key(head: str, key: str) -> str:
+    """`head/key`, the name of an output in the SavedModel's `predict` signature."""
+    return f"{head}/{key}"
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor's name, TensorFlow's name of its dtype, and its shape: -1 is any size, None an unknown rank."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class InputSpec(TensorSpec):
+    """An input; where it is not required, `missing` stands for an absent or null value (`"NaN"` for a float's NaN)."""
+
+    required: bool = True
+    missing: int | float | str | None = None
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """A head: its prediction keys in order and, as far as the model card says, its kind, classes and metrics."""
+
+    name: str
+    keys: tuple[TensorSpec, ...]
+    kind: str | None = None
+    classes: tuple[str, ...] | None = None
+    logits_dimension: int | None = None
+    metrics: Mapping[str, float | str] = field(default_factory=dict)
+
+    @property
+    def key_names(self) -> tuple[str, ...]:
+        """The names of the prediction keys, in order."""
+        return tuple(key.name for key in self.keys)
+
+
+@dataclass(frozen=True)
+class SignatureSpec:
+    """A signature's inputs and outputs by name."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One version of a model: its heads in order, the first being the default, and what they take."""
+
+    name: str
+    version: int
+    inputs: tuple[InputSpec, ...]
+    heads: tuple[HeadSpec, ...]
+    signatures: Mapping[str, SignatureSpec]
+    example: Mapping[str, Any]
+    metrics: Mapping[str, float | str] = field(default_factory=dict)
+    created_at: str | None = None
+    headserve_version: str | None = None
+    tensorflow_version: str | None = None
+
+    @property
+    def default_head(self) -> str:
+        """The head that answers when a request names none."""
+        return self.heads[0].name
+
+    def head(self, name: str) -> HeadSpec:
+        """The head of that name; raises KeyError."""
+        for head in self.heads:
+            if head.name == name:
+                return head
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """Arrays of the signature's dtypes, checked against its shapes, and the outputs to compute."""
+
+    inputs: Mapping[str, Array]
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True)
+class InferResponse:
+    """The outputs asked for, in the order they were asked for, and who computed them."""
+
+    model: str
+    version: int
+    outputs: Mapping[Output, Array]
+
+
+def nbytes(arrays: Mapping[Any, Array]) -> int:
+    """Bytes in the arrays; a string counts as its pointer."""
+    return sum(int(np.asarray(array).nbytes) for array in arrays.values())

@@ -1,0 +1,90 @@
+"""Models that our training exported, and the real server on them as a process."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the models `movies` and `penguins`.
+
+    `make test` and `make test-newest` name one that TensorFlow 2.15.1 exported in HEADSERVE_TEST_MODELS; without it they are
+    trained here, for a few steps.
+    """
+    given = os.environ.get("HEADSERVE_TEST_MODELS")
+    if given:
+        return REPOSITORY / given
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("movies", "penguins"):
+        train = [sys.executable, "-m", "service.main", "train", str(REPOSITORY / f"examples/{name}.toml"), "--steps", "20"]
+        subprocess.run([*train, "--models", str(folder), "--runs", str(folder / "runs")], check=True)
+    return folder
+
+
+def newest(models: Path, name: str) -> Path:
+    """The folder of a model's newest version."""
+    return max((child for child in (models / name).iterdir() if child.name.isdigit()), key=lambda child: int(child.name))
+
+
+def card(version: Path) -> dict[str, Any]:
+    """A version's model card."""
+    return json.loads((version / "assets.extra/heads.json").read_text())
+
+
+class Server:
+    """`headserve serve` as a process on a free port."""
+
+    def __init__(self, models: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "service.main", "serve", "--models", str(models), "--port", str(port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"The server ended with {self.process.returncode}: {self.output()}")
+            try:
+                if self.client.get("/readyz").status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError("The server was not ready in time.")
+
+    def output(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.read().decode()
+
+    def stop(self) -> int:
+        """Its exit code after SIGTERM."""
+        self.client.close()
+        self.process.terminate()
+        return self.process.wait(timeout=30)
+
+
+@pytest.fixture(scope="session")
+def server(models: Path) -> Iterator[Server]:
+    running = Server(models)
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        code = running.stop()
+        running.process.stdout and running.process.stdout.close()
+    assert code == 0

@@ -1,0 +1,139 @@
+import pytest
+
+from service.card import Card
+from service.discovery import layout
+from service.errors import ModelLoadError
+from service.types import SignatureSpec, TensorSpec
+
+X = TensorSpec("x", "float32", (-1, 2))
+
+
+def signature(*outputs: str, inputs: tuple[TensorSpec, ...] = (X,), width: int = 1) -> SignatureSpec:
+    return SignatureSpec(inputs, tuple(TensorSpec(output, "float32", (-1, width)) for output in outputs))
+
+
+def heads(signatures, tensor_names=None):
+    found = layout("m", 1, signatures, None, tensor_names or {})
+    return {head.name: list(head.key_names) for head in found.spec.heads}, found
+
+
+@pytest.mark.parametrize(
+    ("signatures", "expected"),
+    [
+        pytest.param(
+            {"predict": signature("b/p", "a/q", "a/p"), "b/predict": signature("p")},
+            {"a": ["p", "q"], "b": ["p"]},
+            id="outputs of predict",
+        ),
+        pytest.param({"predict": signature("a/b/p", "c/p")}, {"a/b": ["p"], "c": ["p"]}, id="nested heads"),
+        pytest.param({"predict": signature("loss", "a/p")}, {"a": ["p"], "default": ["loss"]}, id="an output of no head"),
+        pytest.param(
+            {"a/predict": signature("p"), "b/predict": signature("q"), "a/classification": signature("scores")},
+            {"a": ["p"], "b": ["q"]},
+            id="signatures of heads",
+        ),
+        pytest.param(
+            {"serving_default": signature("p"), "examples:a/predict": signature("q")}, {"default": ["p"]}, id="examples"
+        ),
+        pytest.param({"serving_default": signature("p"), "other": signature("q")}, {"default": ["p"]}, id="default"),
+        pytest.param({"predict": signature("p"), "other": signature("q")}, {"default": ["p"]}, id="predict alone"),
+        pytest.param({"only": signature("p")}, {"default": ["p"]}, id="the only signature"),
+    ],
+)
+def test_heads_of_a_model_without_card(signatures, expected):
+    assert heads(signatures)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("default", "tensor_names", "first"),
+    [
+        pytest.param(None, {}, "a", id="no default: alphabetical"),
+        pytest.param(
+            signature("scores"),
+            {"serving_default": {"scores": "t3:0"}, "predict": {"a/p": "t1:0", "b/p": "t2:0", "c/p": "t3:0", "c/q": "t4:0"}},
+            "c",
+            id="same tensor",
+        ),
+        pytest.param(signature("p", "q"), {}, "c", id="only head with the same outputs"),
+        pytest.param(signature("p"), {}, "a", id="several heads with the same outputs: alphabetical"),
+        pytest.param(signature("p", "q", width=9), {}, "a", id="same names, other shapes: alphabetical"),
+    ],
+)
+def test_the_first_head_is_the_one_that_serving_default_answers(default, tensor_names, first):
+    signatures = {"predict": signature("a/p", "b/p", "c/p", "c/q")} | ({"serving_default": default} if default else {})
+    assert next(iter(heads(signatures, tensor_names)[0])) == first
+
+
+def test_inputs_are_those_of_all_heads():
+    y = TensorSpec("y", "string", None)
+    _, found = heads({"a/predict": signature("p"), "b/predict": signature("p", inputs=(y, X))})
+    assert [(spec.name, spec.required) for spec in found.spec.inputs] == [("x", True), ("y", True)]
+    assert found.sources == {("a", "p"): ("a/predict", "p"), ("b", "p"): ("b/predict", "p")}
+
+
+def test_an_example_is_made():
+    inputs = (X, TensorSpec("s", "string", (-1,)), TensorSpec("i", "int64", (-1, -1, 2)), TensorSpec("f", "bool", None))
+    _, found = heads({"only": signature("p", inputs=inputs)})
+    assert found.spec.example == {"x": [0.0, 0.0], "s": "text", "i": [[0, 0]], "f": False}
+
+
+@pytest.mark.parametrize(
+    ("signatures", "message"),
+    [
+        pytest.param({}, "no signatures", id="none"),
+        pytest.param({"a": signature("p"), "b": signature("p")}, "neither 'serving_default' nor 'predict'", id="no heads"),
+        pytest.param(
+            {"a/predict": signature("p"), "b/predict": signature("p", inputs=(TensorSpec("x", "int64", (-1,)),))},
+            "'x' differs between heads",
+            id="inputs disagree",
+        ),
+    ],
+)
+def test_models_that_cannot_be_called(signatures, message):
+    with pytest.raises(ModelLoadError, match=message):
+        heads(signatures)
+
+
+def card(**changes) -> Card:
+    tensor = {"name": "p", "dtype": "float32", "shape": [-1, 1]}
+    head = {"kind": "regression", "logits_dimension": 1, "keys": [tensor]}
+    members = {
+        "schema_version": 1,
+        "name": "m",
+        "version": 1,
+        "default_head": "b",
+        "inputs": [{"name": "x", "dtype": "float32", "shape": [-1, 2]}],
+        "heads": [head | {"name": "b"}, head | {"name": "a"}],
+    }
+    return Card.model_validate(members | changes)
+
+
+def test_a_card_says_the_order():
+    found = layout("m", 1, {"predict": signature("a/p", "b/p", "a/more")}, card(), {})
+    assert [head.name for head in found.spec.heads] == ["b", "a"]
+    assert found.sources == {("b", "p"): ("predict", "b/p"), ("a", "p"): ("predict", "a/p")}
+
+
+def inputs(**changes):
+    return {"inputs": [{"name": "x", "dtype": "float32", "shape": [-1, 2]} | changes]}
+
+
+@pytest.mark.parametrize(
+    ("signatures", "changes", "message"),
+    [
+        pytest.param({"serving_default": signature("p")}, {}, "needs a signature 'predict'", id="no predict"),
+        pytest.param({"predict": signature("b/p")}, {}, "outputs 'a/p' that", id="no such output"),
+        pytest.param({"predict": signature("a/p", "b/p")}, inputs(name="z"), "inputs 'z' that", id="no such input"),
+        pytest.param({"predict": signature("a/p", "b/p")}, inputs(dtype="int64"), "is int64.*float32", id="other dtype"),
+        pytest.param({"predict": signature("a/p", "b/p")}, inputs(shape=[-1]), "float32 .-1,.;", id="other shape"),
+        pytest.param(
+            {"predict": signature("a/p", "b/p", inputs=(X, TensorSpec("y", "int8", (-1,))))},
+            {},
+            "has inputs 'y' that the model card has not",
+            id="input not in the card",
+        ),
+    ],
+)
+def test_a_card_that_does_not_fit(signatures, changes, message):
+    with pytest.raises(ModelLoadError, match=message):
+        layout("m", 1, signatures, card(**changes), {})

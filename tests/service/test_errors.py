@@ -1,0 +1,43 @@
+import re
+
+import pytest
+
+import service.client  # noqa: F401 - its error belongs to the tree
+from service import errors
+from service.errors import HeadserveError, did_you_mean, listed
+
+
+def tree(base: type[HeadserveError]) -> list[type[HeadserveError]]:
+    return [base, *(below for child in base.__subclasses__() for below in tree(child))]
+
+
+DRAWN = re.findall(r"(\w+Error) +(\d{3})  (\w+)", errors.__doc__ or "")
+
+
+def test_the_drawing_is_the_tree():
+    """Every class that can reach a client is drawn, with its own status and code."""
+    classes = [error for error in tree(HeadserveError) if error.__module__ == errors.__name__]
+    assert sorted(DRAWN) == sorted((error.__name__, str(error.status), error.code) for error in classes)
+
+
+@pytest.mark.parametrize("error", tree(HeadserveError), ids=lambda error: error.__name__)
+def test_every_error_is_mapped(error):
+    assert "code" in vars(error), "a class has a code of its own"
+    assert "title" in vars(error)
+    assert 400 <= error.status < 600
+    assert [other.code for other in tree(HeadserveError)].count(error.code) == 1
+
+
+def test_details_without_a_value_are_left_out():
+    assert HeadserveError("x", row=0, input=None).details == {"row": 0}
+
+
+def test_the_closest_name_is_suggested():
+    assert did_you_mean("gendres", ["genres", "rating"]) == " Did you mean 'genres'?"
+    assert did_you_mean("xyz", ["genres", "rating"]) == ""
+
+
+def test_long_lists_are_cut():
+    assert listed(["a", "b"]) == "'a', 'b'"
+    assert listed([]) == "none"
+    assert listed(map(str, range(25))).endswith("'19' and 5 more")

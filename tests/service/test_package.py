@@ -1,0 +1,34 @@
+import subprocess
+import sys
+
+import pytest
+
+import service
+
+
+def imported(statement: str, *modules: str) -> list[str]:
+    """Which of the modules a fresh interpreter has after the statement."""
+    code = f"import sys; {statement}; print(*(name for name in {modules!r} if name in sys.modules))"
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_public_names():
+    assert sorted(service.__all__) == ["Settings", "create_app"]
+    for name in service.__all__:
+        assert getattr(service, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nix'"):
+        _ = service.nix
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        pytest.param("import service.codec.native", ("tensorflow", "fastapi"), id="codec"),
+        pytest.param("import service.discovery", ("tensorflow", "fastapi"), id="discovery"),
+        pytest.param("import service.cli, service.main", ("tensorflow", "fastapi"), id="command line"),
+        pytest.param("import service; service.create_app", ("tensorflow",), id="application"),
+        pytest.param("import service.servable", ("tensorflow", "fastapi"), id="servable"),
+    ],
+)
+def test_heavy_libraries_are_imported_late(statement, absent):
+    assert imported(statement, *absent) == []
