@@ -57,6 +57,13 @@ class CardHead(_Member):
     metrics: dict[str, float | str] = {}
 
 
+class CardFile(_Member):
+    """What a file of the version was when it was exported."""
+
+    bytes: int
+    sha256: str
+
+
 class Card(_Member):
     """The members of the card that serving uses; others are ignored."""
 
@@ -71,6 +78,7 @@ class Card(_Member):
     heads: tuple[CardHead, ...] = Field(min_length=1)
     metrics: dict[str, float | str] = {}
     example: dict[str, Any] | None = None
+    files: dict[str, CardFile] = {}
 
     @model_validator(mode="after")
     def _default_is_first(self) -> "Card":

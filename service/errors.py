@@ -9,6 +9,7 @@
     │   ├── WrongMethodError            405  wrong_method
     │   ├── UnknownModelError           404  unknown_model
     │   ├── UnknownVersionError         404  unknown_version
+    │   ├── UnknownLabelError           404  unknown_label
     │   └── InvalidRequestError         422  invalid_request      well-formed, but this model cannot answer it
     │       ├── UnknownHeadError        422  unknown_head
     │       ├── UnknownKeyError         422  unknown_key
@@ -21,6 +22,11 @@
     │           ├── WrongShapeError     422  wrong_shape          ragged lists, too.
     │           ├── OutOfRangeError     422  out_of_range
     │           └── NoRowsError         422  no_rows
+    ├── UnavailableError                503  unavailable          not now: the same request may succeed later
+    │   ├── NotAvailableError           503  not_available        it is loading, or a label's version is not there
+    │   ├── OverloadedError             429  overloaded           the model's queue is full
+    │   ├── UnloadingError              503  unloading            the version is on its way out
+    │   └── DeadlineExceededError       504  deadline_exceeded    the time the client gave is over
     └── ModelError                      500  model_error          the model failed, not the request
         ├── ModelLoadError              503  model_failed
         └── OutOfMemoryError            503  out_of_memory
@@ -41,6 +47,8 @@ class HeadserveError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
+    retry_after_s: ClassVar[int | None] = None
+    """What the header `Retry-After` says, if anything."""
 
     def __init__(self, message: str, **details: Any):
         super().__init__(message)
@@ -108,6 +116,14 @@ class UnknownVersionError(RequestError):
     status = 404
     code = "unknown_version"
     title = "Unknown version"
+
+
+class UnknownLabelError(RequestError):
+    """The model is there, it has no version label of this name."""
+
+    status = 404
+    code = "unknown_label"
+    title = "Unknown label"
 
 
 class InvalidRequestError(RequestError):
@@ -193,6 +209,46 @@ class NoRowsError(InvalidInputError):
 
     code = "no_rows"
     title = "No rows"
+
+
+class UnavailableError(HeadserveError):
+    """Nothing is wrong with the request or the model; it cannot be answered now."""
+
+    status = 503
+    code = "unavailable"
+    title = "Unavailable"
+    retry_after_s: ClassVar[int | None] = 1
+
+
+class NotAvailableError(UnavailableError):
+    """The model will answer later: it is loading, or the version of a label is not served."""
+
+    code = "not_available"
+    title = "Model not available"
+
+
+class OverloadedError(UnavailableError):
+    """As many rows wait for the model as may wait."""
+
+    status = 429
+    code = "overloaded"
+    title = "Overloaded"
+
+
+class UnloadingError(UnavailableError):
+    """The version takes no more requests; the next one that serves the model does."""
+
+    code = "unloading"
+    title = "Unloading"
+
+
+class DeadlineExceededError(UnavailableError):
+    """The answer would have come too late."""
+
+    status = 504
+    code = "deadline_exceeded"
+    title = "Deadline exceeded"
+    retry_after_s = None
 
 
 class ModelError(HeadserveError):

@@ -18,16 +18,18 @@ class BatchingOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_batch_size: int = Field(1024, ge=1)
-    batch_timeout_micros: int = Field(0, ge=0)
-    max_enqueued_batches: int = Field(64, ge=1)
+    max_batch_size: int = Field(default=1024, ge=1)
+    batch_timeout_micros: int = Field(default=0, ge=0)
+    max_enqueued_batches: int = Field(default=64, ge=1)
     allowed_batch_sizes: tuple[int, ...] | None = None
     pad_variable_length_inputs: bool = False
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "BatchingOptions":
         sizes = self.allowed_batch_sizes
-        if sizes is not None and (list(sizes) != sorted(set(sizes)) or not sizes or sizes[0] < 1 or sizes[-1] != self.max_batch_size):
+        if sizes is not None and (
+            list(sizes) != sorted(set(sizes)) or not sizes or sizes[0] < 1 or sizes[-1] != self.max_batch_size
+        ):
             raise ValueError(
                 f"allowed_batch_sizes must ascend and end with max_batch_size, {self.max_batch_size}. Given: {list(sizes)}"
             )
@@ -55,9 +57,16 @@ class VersionPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    latest: int | None = Field(None, ge=1)
+    latest: int | None = Field(default=None, ge=1)
     all: bool = False
-    specific: tuple[int, ...] | None = None
+    specific: tuple[int, ...] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _check_one(self) -> "VersionPolicy":
+        given = [name for name in ("latest", "all", "specific") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"expected one of latest, all and specific, but got {' and '.join(given)}")
+        return self
 
 
 class ModelOptions(BaseModel):

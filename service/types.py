@@ -5,7 +5,7 @@ Neither FastAPI nor TensorFlow is imported here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,23 @@ class InferResponse:
     model: str
     version: int
     outputs: Mapping[Output, Array]
+
+
+class Loaded(Protocol):
+    """One version of a model in memory: what `service.lifecycle` is given by a loader, and lends to requests."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What it is."""
+
+    def warm_up(self) -> None:
+        """Runs every batch size and head once, so that no request is the first. Blocks; raises ModelLoadError."""
+
+    async def infer(self, request: InferRequest, deadline: float | None) -> Mapping[Output, Array]:
+        """The outputs asked for. `deadline` is in seconds of `time.monotonic`."""
+
+    def close(self) -> None:
+        """Gives the memory back. Blocks; called once, after the last request."""
 
 
 def nbytes(arrays: Mapping[Any, Array]) -> int:

@@ -1,7 +1,10 @@
 """What is on disk: `<models>/<name>/<version>/saved_model.pb`. Stateless: every scan looks anew."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
+from typing import NamedTuple
 
 from service.errors import ConfigError
 
@@ -10,11 +13,26 @@ SAVED_MODEL = "saved_model.pb"
 
 @dataclass(frozen=True, order=True)
 class VersionOnDisk:
-    """A version folder that holds a SavedModel."""
+    """A version folder that holds a SavedModel; `marker` changes when another one takes its place."""
 
     model: str
     version: int
     folder: Path
+    marker: tuple[int, int] = (0, 0)
+
+
+class Fingerprint(NamedTuple):
+    """Tells whether a folder has changed, and when.
+
+    Attributes:
+        entries: path, inode, size and time of every file and folder in it.
+        changed_at: when the last of them changed, in seconds of `time.time` by the clock of the disk.
+        bytes: of all files.
+    """
+
+    entries: frozenset[tuple[str, int, int, int]]
+    changed_at: float
+    bytes: int
 
 
 def scan(models: Path) -> dict[str, tuple[VersionOnDisk, ...]]:
@@ -26,17 +44,47 @@ def scan(models: Path) -> dict[str, tuple[VersionOnDisk, ...]]:
     try:
         folders = sorted(folder for folder in models.iterdir() if folder.is_dir())
         found = {folder.name: tuple(sorted(_versions(folder))) for folder in folders if folder.name[0] not in "._"}
+        found = {name: versions for name, versions in found.items() if versions}
+        one_model = not found and bool(_versions(models))
     except OSError as error:
         raise ConfigError(f"The models folder {str(models)!r} cannot be read: {error.strerror}.") from error
-    found = {name: versions for name, versions in found.items() if versions}
-    if not found and _versions(models):
+    if one_model:
         raise ConfigError(f"{str(models)!r} is one model's folder; give the folder above it, {str(models.parent)!r}.")
     return found
 
 
+def fingerprint(folder: Path) -> Fingerprint:
+    """The folder's, without the folder itself: it may be renamed into place long after it was written. Raises OSError."""
+    entries: set[tuple[str, int, int, int]] = set()
+    changed_at, total = 0.0, 0
+    for directory, names, files in os.walk(folder):
+        for name in (*names, *files):
+            path = os.path.join(directory, name)  # noqa: PTH118 - this runs for every file, twice a second
+            status = os.stat(path)  # noqa: PTH116
+            size = status.st_size if name in files else 0
+            entries.add((path, status.st_ino, size, status.st_mtime_ns))
+            changed_at = max(changed_at, status.st_ctime)
+            total += size
+    return Fingerprint(frozenset(entries), changed_at, total)
+
+
 def _versions(model: Path) -> list[VersionOnDisk]:
+    try:
+        folders = list(model.iterdir())
+    except FileNotFoundError:  # removed since it was listed
+        return []
+    named = [folder for folder in folders if folder.name.isascii() and folder.name.isdigit() and int(folder.name) > 0]
     return [
-        VersionOnDisk(model.name, int(folder.name), folder)
-        for folder in model.iterdir()
-        if folder.name.isascii() and folder.name.isdigit() and int(folder.name) > 0 and (folder / SAVED_MODEL).is_file()
+        VersionOnDisk(model.name, int(folder.name), folder, marker)
+        for folder in named
+        if (marker := _marker(folder / SAVED_MODEL)) is not None
     ]
+
+
+def _marker(file: Path) -> tuple[int, int] | None:
+    """Tells one file from another in its place; None when there is none."""
+    try:
+        status = file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return (status.st_ino, status.st_mtime_ns) if S_ISREG(status.st_mode) else None

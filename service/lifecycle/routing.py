@@ -1,0 +1,104 @@
+"""Which loaded version a request gets. Immutable: the manager puts a new table in the place of the old one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from service.errors import (
+    ModelLoadError,
+    NotAvailableError,
+    UnknownLabelError,
+    UnknownModelError,
+    UnknownVersionError,
+    did_you_mean,
+    listed,
+)
+from service.lifecycle.shared import Shared
+from service.lifecycle.status import ModelStatus
+
+
+@dataclass(frozen=True)
+class Route:
+    """One model: its status, what is available by version, and the labels."""
+
+    status: ModelStatus
+    available: Mapping[int, Shared]
+    labels: Mapping[str, int]
+
+    def find(self, version: int | None, label: str | None) -> Shared:
+        """The version asked for, the newest by default. Raises what `Table.find` does."""
+        if label is not None:
+            version = self._labelled(label)
+        elif version is None:
+            version = self.status.version
+        found = self.available.get(version)
+        if found is None:
+            self._refuse(version, label)
+        return found
+
+    def _labelled(self, label: str) -> int:
+        if label not in self.labels:
+            raise UnknownLabelError(
+                f"Model {self.status.name!r} has no label {label!r}; it has {listed(self.labels)}."
+                f"{did_you_mean(label, self.labels)}",
+                model=self.status.name,
+                label=label,
+                expected=list(self.labels),
+            )
+        return self.labels[label]
+
+    def _refuse(self, version: int, label: str | None) -> NoReturn:
+        name = self.status.name
+        states = {known.version: known for known in self.status.versions}
+        known = states.get(version)
+        if known is not None and known.wanted and known.error is not None:
+            raise ModelLoadError(f"Model {name!r}, version {version}, failed to load: {known.error}", model=name)
+        if known is not None and known.wanted:
+            raise NotAvailableError(
+                f"Model {name!r}, version {version}, is not served yet: {known.state}; try again.", model=name
+            )
+        if label is not None:
+            raise NotAvailableError(f"Label {label!r} of model {name!r} stands for version {version}, which is not served.")
+        served = sorted(self.available)
+        there = f"version {served[0]} is" if len(served) == 1 else f"versions {_listed_numbers(served)} are"
+        on_disk = " It is on disk, but not loaded." if known is not None else ""
+        raise UnknownVersionError(
+            f"Model {name!r} has no version {version} to serve; {there}.{on_disk}",
+            model=name,
+            version=version,
+            expected=served,
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every model, by name, in alphabetical order."""
+
+    routes: Mapping[str, Route] = field(default_factory=dict)
+
+    def route(self, model: str) -> Route:
+        """That model's. Raises UnknownModelError."""
+        route = self.routes.get(model)
+        if route is None:
+            raise UnknownModelError(
+                f"There is no model {model!r}; there are {listed(self.routes)}.{did_you_mean(model, self.routes)}",
+                model=model,
+                expected=list(self.routes),
+            )
+        return route
+
+    def find(self, model: str, version: int | None, label: str | None) -> Shared:
+        """The version that a request asks for.
+
+        Raises:
+            UnknownModelError, UnknownVersionError, UnknownLabelError: naming what there is.
+            NotAvailableError: it is not loaded yet, or not any more.
+            ModelLoadError: it is on disk but failed to load.
+        """
+        return self.route(model).find(version, label)
+
+
+def _listed_numbers(numbers: list[int]) -> str:
+    """`1, 2 and 5`, `none` when there are none."""
+    *most, last = [str(number) for number in numbers] or ["none"]
+    return f"{', '.join(most)} and {last}" if most else last
