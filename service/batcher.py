@@ -1,0 +1,320 @@
+"""Requests in, batches out: a queue, the threads that compute, and the way back. Knows arrays and one callable.
+
+    event loop: submit ──→ lanes (one for each inner shape) ──→ thread of a replica: cut, stack, run, split ──→ event loop
+
+An idle thread takes what waits, at once; while it computes, the next batch grows. Threads beyond the first of each
+replica help when a run takes long. The lanes are the only shared state, and one lock guards them.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias
+
+from service.batch import (
+    Outputs,
+    Share,
+    UnsplittableError,
+    cut,
+    joined,
+    never_share,
+    padded_rows,
+    parts,
+    rows_of,
+    shape_key,
+    split,
+    stack,
+)
+from service.errors import DeadlineExceededError, HeadserveError, ModelError, OverloadedError, UnloadingError
+from service.model_options import BatchingOptions
+from service.types import Array, Output
+
+Run: TypeAlias = Callable[[Mapping[str, Array], Outputs], Mapping[Output, Array]]
+Answer: TypeAlias = Mapping[Output, Array]
+
+LONG_RUN_S = 0.002
+"""After so long a wait behind a running batch, a second thread of the replica lends a hand."""
+
+
+@dataclass(eq=False, slots=True)
+class _Request:
+    """One request, or one part of a large one, and where its answer goes."""
+
+    inputs: Mapping[str, Array]
+    outputs: Outputs
+    rows: int
+    lane: Any
+    future: asyncio.Future[Answer]
+    arrived_s: float
+    queued: bool = True
+
+
+@dataclass(eq=False, slots=True)
+class _Worker:
+    """A thread of a replica; it sleeps on `wake`."""
+
+    replica: int
+    run: Run
+    idle: bool = False
+    wake: "SimpleQueue[None]" = field(default_factory=SimpleQueue)
+
+
+class Batcher:
+    """Runs requests in batches on one or more replicas, each with `threads` threads."""
+
+    def __init__(
+        self, name: str, runs: Sequence[Run], options: BatchingOptions, *, threads: int = 1, share: Share = never_share
+    ):
+        self._name = name
+        self._options = options
+        self._share = share
+        self._max_waiting_rows = options.max_enqueued_batches * options.max_batch_size
+        self._timeout_s = options.batch_timeout_micros / 1e6
+        self._workers = [_Worker(replica, run) for _ in range(threads) for replica, run in enumerate(runs)]
+        self._busy = [0] * len(runs)
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._lanes: dict[Any, deque[_Request]] = {}
+        self._waiting_rows = 0
+        self._whole: set[Output] = set()
+        self._closing = False
+        self._rousing: asyncio.AbstractEventLoop | None = None
+        self._helping: asyncio.AbstractEventLoop | None = None
+
+    def start(self) -> None:
+        """Starts the threads."""
+        for worker in self._workers:
+            name = f"{self._name}-{worker.replica}"
+            self._threads.append(threading.Thread(target=self._work, args=(worker,), name=name, daemon=True))
+            self._threads[-1].start()
+
+    def close(self) -> None:
+        """Refuses new requests, finishes those that wait, and ends the threads. Blocks until then."""
+        with self._lock:
+            self._closing = True
+        for worker in self._workers:
+            worker.wake.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._workers.clear()  # they hold the model
+
+    @property
+    def waiting_rows(self) -> int:
+        """Rows that no thread has taken yet."""
+        return self._waiting_rows
+
+    async def submit(
+        self, inputs: Mapping[str, Array], outputs: Outputs, deadline: float | None = None, *, alone: bool = False
+    ) -> Answer:
+        """The outputs for these rows.
+
+        Args:
+            inputs: arrays with one row a request's row.
+            outputs: what to compute.
+            deadline: when the answer is of no use any more, on the clock of `time.monotonic`.
+            alone: the rows cannot be told apart in the outputs, so that they share no run.
+
+        Raises:
+            OverloadedError: too many rows wait already; at once.
+            DeadlineExceededError: at the deadline, whether the request waits or runs.
+            UnloadingError: after `close`.
+            HeadserveError: whatever the run raises for this request.
+        """
+        requests = self._requests(inputs, outputs, alone)
+        loop = asyncio.get_running_loop()
+        timer = None
+        if deadline is not None:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise _too_late(self._name)
+            timer = loop.call_later(left_s, _expire, self._name, requests)
+        self._enqueue(requests, loop)
+        try:
+            if len(requests) == 1:
+                return await requests[0].future
+            return joined([await request.future for request in requests])
+        finally:
+            if timer is not None:
+                timer.cancel()
+            for request in requests:
+                self._withdraw(request)
+
+    def _requests(self, inputs: Mapping[str, Array], outputs: Outputs, alone: bool) -> list[_Request]:
+        """The request, in parts that fit a batch."""
+        future, now_s = asyncio.get_running_loop().create_future, time.monotonic()
+        rows = rows_of(inputs)
+        if alone or rows is None or (self._whole and not self._whole.isdisjoint(outputs)):
+            return [_Request(inputs, outputs, rows or 1, None, future(), now_s)]
+        lane = shape_key(inputs, self._options.pad_variable_length_inputs)
+        size = self._options.max_batch_size
+        if rows <= size:
+            return [_Request(inputs, outputs, rows, lane, future(), now_s)]
+        return [_Request(part, outputs, rows_of(part) or 0, lane, future(), now_s) for part in parts(inputs, size)]
+
+    def _enqueue(self, requests: list[_Request], loop: asyncio.AbstractEventLoop) -> None:
+        rows = sum(request.rows for request in requests)
+        with self._lock:
+            if self._closing:
+                raise UnloadingError(f"Model {self._name!r} is being unloaded; try again.")
+            if self._waiting_rows and self._waiting_rows + rows > self._max_waiting_rows:
+                raise OverloadedError(
+                    f"Model {self._name!r} has {self._waiting_rows} rows waiting, and at most {self._max_waiting_rows} may; "
+                    "try again later."
+                )
+            self._waiting_rows += rows
+            for request in requests:
+                self._lanes.setdefault(request if request.lane is None else request.lane, deque()).append(request)
+        if self._rousing is not loop:  # once for all requests of this turn of the loop, so that they meet
+            self._rousing = loop
+            loop.call_soon(self._rouse, loop)
+
+    def _withdraw(self, request: _Request) -> None:
+        """The request's place is free again, whether it was answered, cancelled or came too late."""
+        if request.queued:
+            with self._lock:
+                if request.queued:
+                    self._dequeue(request)
+        if not request.future.cancel() and not request.future.cancelled():
+            request.future.exception()  # seen: another part of the same request has failed before
+
+    def _dequeue(self, request: _Request) -> None:
+        lane = request if request.lane is None else request.lane
+        self._lanes[lane].remove(request)
+        if not self._lanes[lane]:
+            del self._lanes[lane]
+        request.queued = False
+        self._waiting_rows -= request.rows
+
+    def _rouse(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wakes a thread of the least loaded replica; when all are at work, only after a while."""
+        self._rousing = None
+        worker = self._idlest()
+        if worker is None:
+            return
+        if not self._busy[worker.replica]:
+            worker.wake.put(None)
+        elif self._helping is not loop:
+            self._helping = loop
+            loop.call_later(LONG_RUN_S, self._help)
+
+    def _help(self) -> None:
+        self._helping = None
+        worker = self._idlest() if self._lanes else None
+        if worker is not None:
+            worker.wake.put(None)
+
+    def _idlest(self) -> _Worker | None:
+        return min((worker for worker in self._workers if worker.idle), key=lambda it: self._busy[it.replica], default=None)
+
+    def _work(self, worker: _Worker) -> None:
+        """A thread: takes what waits, runs it, sleeps when there is nothing."""
+        while True:
+            batch, outputs, wait_s = self._take(worker)
+            if batch:
+                try:
+                    _deliver(self._answers(worker.run, batch, outputs))
+                finally:
+                    with self._lock:
+                        self._busy[worker.replica] -= 1
+            elif self._closing and wait_s is None:
+                return
+            else:
+                try:
+                    worker.wake.get(timeout=wait_s)
+                except Empty:
+                    continue
+
+    def _take(self, worker: _Worker) -> tuple[list[_Request], Outputs, float | None]:
+        """The next batch and its outputs; without one, how long until there may be one."""
+        with self._lock:
+            worker.idle = False
+            lane, wait_s = self._due()
+            if lane is None:
+                worker.idle = True
+                return [], (), wait_s
+            positions, outputs = cut(lane, self._options.max_batch_size, self._share)
+            batch = [lane[position] for position in positions]
+            for request in batch:
+                self._dequeue(request)
+            self._busy[worker.replica] += 1
+            helper = self._idlest() if self._lanes else None
+            if helper is not None and not self._busy[helper.replica]:
+                helper.wake.put(None)
+            return batch, outputs, None
+
+    def _due(self) -> tuple[deque[_Request] | None, float | None]:
+        """The lane whose oldest request has waited longest, among those that wait no more for others."""
+        if not self._lanes:
+            return None, None
+        oldest = sorted(self._lanes.values(), key=lambda lane: lane[0].arrived_s)
+        if not self._timeout_s or self._closing:
+            return oldest[0], None
+        now_s = time.monotonic()
+        for lane in oldest:
+            full = sum(request.rows for request in lane) >= self._options.max_batch_size
+            if full or lane[0].lane is None or lane[0].arrived_s + self._timeout_s <= now_s:
+                return lane, None
+        return None, oldest[0][0].arrived_s + self._timeout_s - now_s
+
+    def _answers(self, run: Run, batch: list[_Request], outputs: Outputs) -> list[tuple[_Request, Answer | Exception]]:
+        """Every request with its answer or its error. A batch that fails is halved until the one to blame is alone."""
+        batch = [request for request in batch if not request.future.done()]  # cancelled or too late by now
+        if not batch:
+            return []
+        if len({request.outputs for request in batch}) == 1:
+            outputs = batch[0].outputs
+        try:
+            return list(zip(batch, self._run(run, batch, outputs), strict=True))
+        except UnsplittableError as error:
+            self._whole |= error.outputs
+            halves = [[request] for request in batch]
+        except Exception as error:
+            if len(batch) == 1:
+                ours = error if isinstance(error, HeadserveError) else ModelError(f"Model {self._name!r} failed: {error!r}")
+                return [(batch[0], ours)]
+            halves = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+        return [answer for half in halves for answer in self._answers(run, half, outputs)]
+
+    def _run(self, run: Run, batch: list[_Request], outputs: Outputs) -> Sequence[Answer]:
+        if len(batch) == 1 and (batch[0].lane is None or not self._whole.isdisjoint(outputs)):
+            results = run(batch[0].inputs, outputs)
+            return [{output: results[output] for output in outputs}]
+        rows = sum(request.rows for request in batch)
+        padded = padded_rows(rows, self._options.allowed_batch_sizes)
+        return split(run(stack([request.inputs for request in batch], padded), outputs), padded, batch)
+
+
+def _too_late(name: str) -> DeadlineExceededError:
+    return DeadlineExceededError(f"Model {name!r} had no answer within the time that the request gave it.")
+
+
+def _expire(name: str, requests: list[_Request]) -> None:
+    for request in requests:
+        if not request.future.done():
+            request.future.set_exception(_too_late(name))
+
+
+def _deliver(answers: list[tuple[_Request, Answer | Exception]]) -> None:
+    """Hands the answers to the event loops that wait for them: one call a batch, as each wakes a loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Answer | Exception]]] = {}
+    for request, answer in answers:
+        loops.setdefault(request.future.get_loop(), []).append((request, answer))
+    for loop, its_answers in loops.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, its_answers)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            continue
+
+
+def _resolve(answers: list[tuple[_Request, Answer | Exception]]) -> None:
+    for request, answer in answers:
+        if request.future.done():
+            continue
+        if isinstance(answer, Exception):
+            request.future.set_exception(answer)
+        else:
+            request.future.set_result(answer)
