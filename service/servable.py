@@ -1,52 +1,79 @@
-"""A SavedModel in memory: loads it, describes it, runs it. The only module that imports TensorFlow, and only in `load`.
+"""A SavedModel in memory: loads it, describes it, runs it. TensorFlow is imported here and in `devices`, in functions only.
 
 A request's outputs become one graph: a `tf.function` that calls the signature and returns only them. TensorFlow inlines
 the call and prunes what nothing asks for, so that one head costs one head, and all heads share one run of the trunk.
+
+A graph is run by the op `StatefulPartitionedCall`, which `tf.function` itself ends in: the same computation without a
+third to a half of a millisecond of Python around it, that is binding arguments, gradient tapes and structured outputs.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from service.card import read_card
+from service.devices import runtime as runtime  # noqa: PLC0414 - its former place
 from service.discovery import SERVING_DEFAULT, Layout, TensorNames, layout
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
+from service.model_options import ComputeOptions
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
 
 MAX_GRAPHS = 64
 """Selections of outputs that a model keeps a traced graph for; the least recently used goes first."""
+
+SINGLE_THREADED = "SINGLE_THREADED_EXECUTOR"
+"""Runs the ops of a graph in the calling thread, one after the other, each with all cores. TensorFlow's default hands them
+to a pool of threads that spin while they wait, which costs more time of the processor than a small model computes."""
 
 Graph: TypeAlias = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Servable:
-    """A loaded version; `run` may be called from several threads."""
+    """A loaded version on one device; `run` may be called from several threads."""
 
     spec: ModelSpec
+    device: str | None
     _graph: Callable[[tuple[Output, ...]], Graph]
     _constant: Callable[[Array, str], Any]
+    _placed: Callable[[], AbstractContextManager[Any]]
+    _forget: Callable[[], None]
 
     def run(self, inputs: Mapping[str, Array], outputs: tuple[Output, ...]) -> dict[Output, Array]:
         """The outputs asked for, computed in one graph run. Raises RejectedByModelError, ModelError."""
-        with _translated(self.spec.name):
+        with _translated(self.spec.name), self._placed():
             ordered = tuple(sorted(outputs))  # one graph for a selection, in whatever order it is asked for
             feeds = [self._constant(inputs[tensor.name], tensor.dtype) for tensor in self.spec.inputs]
             results = dict(zip(ordered, self._graph(ordered)(*feeds), strict=True))
             return {output: results[output].numpy() for output in outputs}
 
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        """What is run in this block leaves no graph behind, and the others must be traced again."""
+        try:
+            yield
+        finally:
+            self._forget()
 
-def load(name: str, version: int, folder: Path) -> Servable:
-    """The SavedModel in `folder`. Raises ModelLoadError, also for a broken model card."""
+
+def load(name: str, version: int, folder: Path, device: str | None = None, compute: ComputeOptions | None = None) -> Servable:
+    """The SavedModel in `folder`, on that device (None: TensorFlow's choice).
+
+    Raises:
+        ModelLoadError: also for a broken model card.
+    """
+    compute = compute or ComputeOptions()
     card = read_card(folder)
     try:
         import tensorflow as tf
 
-        loaded = tf.saved_model.load(str(folder))
+        placed = partial(tf.device, device) if device else nullcontext
+        with placed():
+            loaded = tf.saved_model.load(str(folder))
         signatures = {name: _signature_spec(loaded.signatures[name]) for name in sorted(loaded.signatures)}
         tensor_names = {} if card is not None else _tensor_names(folder, signatures)
     except HeadserveError:
@@ -54,23 +81,16 @@ def load(name: str, version: int, folder: Path) -> Servable:
     except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
         raise ModelLoadError(f"TensorFlow cannot load {folder}: {_cleaned(str(error)) or type(error).__name__}") from error
     plan = layout(name, version, signatures, card, tensor_names)
+    dtypes = {tensor.dtype: tf.dtypes.as_dtype(tensor.dtype) for tensor in plan.spec.inputs}
 
     @lru_cache(MAX_GRAPHS)
     def graph(outputs: tuple[Output, ...]) -> Graph:
-        return _trace(loaded, plan, outputs)
+        return _trace(loaded, plan, outputs, compute)
 
-    return Servable(plan.spec, graph, lambda array, dtype: tf.constant(array, tf.dtypes.as_dtype(dtype)))
-
-
-def runtime() -> dict[str, Any]:
-    """TensorFlow's version and the devices that it computes on."""
-    import tensorflow as tf
-
-    devices = [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
-    return {"tensorflow_version": tf.__version__, "devices": devices}
+    return Servable(plan.spec, device, graph, lambda array, dtype: tf.constant(array, dtypes[dtype]), placed, graph.cache_clear)
 
 
-def _trace(loaded: Any, plan: Layout, outputs: tuple[Output, ...]) -> Graph:
+def _trace(loaded: Any, plan: Layout, outputs: tuple[Output, ...], compute: ComputeOptions) -> Graph:
     """One graph for these outputs; its arguments are the inputs in the order of the spec."""
     import tensorflow as tf
 
@@ -87,8 +107,42 @@ def _trace(loaded: Any, plan: Layout, outputs: tuple[Output, ...]) -> Graph:
         }
         return [results[signature][name] for signature, name in sources]
 
-    graph: Graph = tf.function(run, input_signature=[argument_specs[name] for name in names]).get_concrete_function()
-    return graph
+    if compute.jit_compile:  # one program for each batch size: XLA knows no sizes that vary
+        compiled: Graph = tf.function(run, jit_compile=True, autograph=False)
+        return compiled
+    specs = [argument_specs[name] for name in names]
+    concrete = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
+    captured, dtypes = concrete.captured_inputs, [tensor.dtype for tensor in concrete.outputs]
+    config = _rewriting(compute.mixed_precision)
+
+    executor = SINGLE_THREADED
+
+    def call(*feeds: Any) -> Any:
+        nonlocal executor
+        try:
+            return tf.raw_ops.StatefulPartitionedCall(
+                args=[*feeds, *captured], Tout=dtypes, f=concrete, config_proto=config, executor_type=executor
+            )
+        except tf.errors.OpError as error:
+            if not executor or "executor does not support" not in error.message:
+                raise
+            executor = ""  # loops and branches of TensorFlow 1
+            return call(*feeds)
+
+    return call
+
+
+def _rewriting(mixed_precision: bool) -> bytes:
+    """The graph optimizer's settings, serialized: float16 on a GPU and bfloat16 on a CPU that has it, where that is safe."""
+    if not mixed_precision:
+        return b""
+    import tensorflow as tf
+
+    config = tf.compat.v1.ConfigProto()
+    on = 1  # RewriterConfig.ON
+    config.graph_options.rewrite_options.auto_mixed_precision = on
+    config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = on
+    return bytes(config.SerializeToString())
 
 
 def _argument_specs(loaded: Any, signatures: set[str]) -> dict[str, Any]:
@@ -143,7 +197,7 @@ def _translated(model: str) -> Iterator[None]:
         raise ModelError(f"Model {model!r} failed: {_cleaned(error.message)}") from error
 
 
-_NOISE = re.compile(r"\{\{(function_node|node) [^}]*\}\}|\[\[.*?\]\]|\[Op:[^\]]*\]", re.DOTALL)
+_NOISE = re.compile(r"\{\{(function_node|node) [^}]*\}\}|\[\[.*?\]\]|\[Op:[^\]]*\](?:\s+name:)?", re.DOTALL)
 _FRAMING = re.compile(
     r"^(Graph execution error:|Detected at node .*|<stack traces unavailable>|\(\d+\) .*most recent call last.*|File \".*"
     r"|Traceback .*|\d+ root error\(s\) found\.|\d+ successful operations\.|\d+ derived errors ignored\.)$"

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from service.errors import ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
+from service.model_options import ComputeOptions
 from service.servable import _cleaned, _translated, load, runtime
 
 
@@ -211,3 +212,36 @@ def test_messages_are_cleaned():
 
 def test_runtime():
     assert runtime()["devices"][0] == "CPU:0"
+
+
+def test_branches_of_tensorflow_1_run(tmp_path):
+    """The executor that runs a graph in the calling thread refuses them; the default one takes over."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session() as session:
+        x = v1.placeholder(tf.float32, [None], name="x")
+        big, small = tf.raw_ops.Switch(data=x, pred=tf.reduce_sum(x) > 10)[::-1]
+        y = tf.raw_ops.Merge(inputs=[big * 2, small * -1])[0]
+        assert any(op.type == "Switch" for op in graph.get_operations())
+        v1.saved_model.simple_save(session, str(tmp_path / "1"), {"x": x}, {"y": y})
+    servable = load("branches", 1, tmp_path / "1")
+    for value, expected in ((20, 40), (1, -1), (20, 40)):
+        outputs = servable.run({"x": np.array([value], np.float32)}, (("default", "y"),))
+        assert outputs["default", "y"].tolist() == [expected]
+
+
+def test_mixed_precision_computes_in_16_bits(tmp_path):
+    import tensorflow as tf
+
+    model = tf.Module()
+    model.weights = tf.Variable(np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32))
+    run = tf.function(lambda x: {"y": x @ model.weights}, input_signature=[tf.TensorSpec([None, 64], tf.float32, name="x")])
+    tf.saved_model.save(model, str(tmp_path), signatures={"serving_default": run.get_concrete_function()})
+    x = {"x": np.random.default_rng(1).normal(size=(4, 64)).astype(np.float32)}
+    full, half = (
+        load("m", 1, tmp_path, compute=ComputeOptions(mixed_precision=mixed)).run(x, (("default", "y"),))["default", "y"]
+        for mixed in (False, True)
+    )
+    assert half.dtype == np.float32
+    np.testing.assert_allclose(full, half, rtol=0.1, atol=0.3)

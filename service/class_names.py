@@ -1,0 +1,68 @@
+"""Names of classes, written from ids: strings are TensorFlow's slowest outputs, and the model card knows them all.
+
+| kind of head | `all_classes`          | `classes`                        |
+| ------------ | ---------------------- | -------------------------------- |
+| multi_class  | every name, in order   | the name of `class_ids`          |
+| binary_class | every name, in order   | the name of `class_ids`          |
+| multi_label  |                        | every name, in order             |
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from service.types import Array, HeadSpec, Output
+
+_BY_ID = {"multi_class": "classes", "binary_class": "classes"}
+_CONSTANT = {"multi_class": "all_classes", "binary_class": "all_classes", "multi_label": "classes"}
+
+
+class ClassNames:
+    """The outputs that need not be computed, as the card of the model describes its heads."""
+
+    def __init__(self, heads: Iterable[HeadSpec]):
+        self._names: dict[Output, Array] = {}
+        self._ids: dict[Output, Output] = {}
+        for head in heads:
+            if head.classes is None or len(head.classes) < 2:
+                continue
+            names = np.array([name.encode() for name in head.classes], object)
+            constant, by_id = _CONSTANT.get(head.kind or ""), _BY_ID.get(head.kind or "")
+            if constant in head.key_names:
+                self._names[head.name, str(constant)] = names
+            if by_id in head.key_names and "class_ids" in head.key_names:
+                self._names[head.name, str(by_id)] = names
+                self._ids[head.name, str(by_id)] = (head.name, "class_ids")
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The outputs that are written here."""
+        return tuple(self._names)
+
+    def computed(self, outputs: Iterable[Output]) -> tuple[Output, ...]:
+        """What TensorFlow must compute for these outputs."""
+        needed = (output for output in outputs if output in self._ids or output not in self._names)
+        return tuple(dict.fromkeys(self._ids.get(output, output) for output in needed))
+
+    def written(self, results: Mapping[Output, Array], outputs: Iterable[Output], rows: int) -> dict[Output, Array]:
+        """The outputs asked for, from those computed."""
+        return {output: self._written(results, output, rows) for output in outputs}
+
+    def without(self, outputs: Iterable[Output]) -> "ClassNames":
+        """The same, but these outputs are computed after all."""
+        left = ClassNames(())
+        left._names = {output: names for output, names in self._names.items() if output not in set(outputs)}
+        left._ids = {output: ids for output, ids in self._ids.items() if output in left._names}
+        return left
+
+    def _written(self, results: Mapping[Output, Array], output: Output, rows: int) -> Array:
+        names = self._names.get(output)
+        if names is None:
+            return results[output]
+        if output in self._ids:
+            taken: Array = names[results[self._ids[output]]]
+            return taken
+        return np.broadcast_to(names, (rows, len(names)))

@@ -1,0 +1,64 @@
+"""What TensorFlow computes on: which devices there are, and how much of their memory it may take."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from service.errors import ConfigError, ModelLoadError, listed
+
+CPU, GPU = "CPU", "GPU"
+
+
+def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None, require_gpu: bool = False) -> None:
+    """Sets TensorFlow up; before the first model is loaded.
+
+    Args:
+        memory_growth: whether a GPU's memory is taken as it is needed, so that others can use the rest.
+        gpu_memory_limit_mb: what each GPU may take at most, in MiB; it is then reserved at once.
+        require_gpu: whether to refuse to start without a GPU.
+
+    Raises:
+        ConfigError: there is no GPU and one is required, or TensorFlow already computes.
+    """
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices(GPU)
+    if require_gpu and not gpus:
+        raise ConfigError(
+            "A GPU is required (HEADSERVE_REQUIRE_GPU), and TensorFlow sees none. Check the driver with nvidia-smi, that the "
+            "container runs with --gpus all, and that 'headserve[gpu]' is installed."
+        )
+    try:
+        for gpu in gpus:
+            if gpu_memory_limit_mb is not None:
+                limit = tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_limit_mb)
+                tf.config.set_logical_device_configuration(gpu, [limit])
+            else:
+                tf.config.experimental.set_memory_growth(gpu, memory_growth)
+    except RuntimeError as error:
+        raise ConfigError(f"Devices must be configured before the first model is loaded: {error}") from error
+
+
+def runtime() -> dict[str, Any]:
+    """TensorFlow's version and the devices that it computes on."""
+    import tensorflow as tf
+
+    devices = [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
+    return {"tensorflow_version": tf.__version__, "devices": devices}
+
+
+def replica_devices(wanted: Sequence[str] | None) -> tuple[str | None, ...]:
+    """The devices to put a replica on: those wanted, else every GPU; `(None,)`, TensorFlow's choice, without either.
+
+    Raises:
+        ModelLoadError: a wanted device does not exist.
+    """
+    import tensorflow as tf
+
+    there_are = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]
+    if wanted is None:
+        gpus = [name for name in there_are if name.startswith(GPU)]
+        return tuple(gpus) if len(gpus) > 1 else (None,)
+    for name in wanted:
+        if name not in there_are:
+            raise ModelLoadError(f"There is no device {name!r}; there are {listed(there_are)}.")
+    return tuple(wanted)
