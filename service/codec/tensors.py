@@ -17,10 +17,12 @@ import base64
 import binascii
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import orjson
 
 from service.errors import (
     InvalidInputError,
@@ -65,6 +67,10 @@ _KINDS: dict[str, _Kind] = {
 }
 
 
+_FLAT = ((-1,), (-1, 1))
+"""Shapes that a list of plain values fits."""
+
+
 def decode(value: Any, spec: InputSpec) -> Array:
     """The array that a JSON value, whose outermost list is the rows, stands for. Strings become bytes.
 
@@ -75,6 +81,8 @@ def decode(value: Any, spec: InputSpec) -> Array:
     kind = _KINDS.get(spec.dtype)
     if kind is None:
         raise UnsupportedTypeError(f"Input {spec.name!r} is {spec.dtype}, which JSON cannot carry.", input=spec.name)
+    if type(value) is list and spec.shape in _FLAT and set(map(type, value)) <= kind.takes:  # by far the most inputs
+        return _leaves(value, spec, kind, (len(value),)).reshape(-1, *(spec.shape or ())[1:])
     if not spec.required and type(value) is list and {type(row) for row in value} <= {list, type(None)}:
         value = [_missing_row(spec) if row is None else row for row in value]
     flat, shape = _flatten(value, spec)
@@ -107,14 +115,34 @@ def encode(array: Array, name: str) -> Any:
     """
     dtype = array.dtype
     if dtype.kind in "OS":
-        texts = np.empty(array.size, np.object_)
-        texts[:] = [_text(item) for item in array.ravel().tolist()]
-        return texts.reshape(array.shape).tolist()
-    if dtype.name in {"float16", "bfloat16"}:
+        return _texts(array)
+    if dtype.kind not in "fiub" or dtype == np.float16:
+        if dtype.name not in {"float16", "bfloat16"}:
+            raise UnsupportedTypeError(f"Output {name!r} is {dtype.name}, which JSON cannot carry; leave its key out.")
         array = array.astype(np.float32)
-    elif dtype.kind not in "fiub":
-        raise UnsupportedTypeError(f"Output {name!r} is {dtype.name}, which JSON cannot carry; leave its key out.")
-    return np.ascontiguousarray(array) if array.ndim else array[()]
+    if not array.ndim:
+        return array[()]
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _texts(array: Array) -> Any:
+    """Strings. Rows that are one row repeated, as names of classes are, are written once."""
+    if array.ndim > 1 and not array.strides[0] and len(array):
+        return [_row(*array[0].ravel().tolist())] * len(array) if array.ndim == 2 else [_texts(array[0])] * len(array)
+    flat = array.ravel().tolist()
+    texts = {item: _text(item) for item in set(flat)}  # few, when they are classes
+    if array.ndim == 1:
+        return [texts[item] for item in flat]
+    if array.shape[1:] == (1,):
+        return [[texts[item]] for item in flat]
+    filled = np.empty(array.size, np.object_)
+    filled[:] = [texts[item] for item in flat]
+    return filled.reshape(array.shape).tolist()
+
+
+@lru_cache(256)
+def _row(*items: bytes | str) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps([_text(item) for item in items]))
 
 
 def _missing_row(spec: InputSpec) -> Any:
