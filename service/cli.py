@@ -1,4 +1,4 @@
-"""The commands `headserve serve` and `headserve predict`, as functions for typer. TensorFlow is not imported here."""
+"""The commands `headserve serve`, `predict` and `models`, as functions for typer. TensorFlow is not imported here."""
 
 import os
 import sys
@@ -24,10 +24,16 @@ def _flag(name: str) -> Any:
 def serve(
     config: Annotated[Path | None, typer.Option(envvar="HEADSERVE_CONFIG", help="TOML file with settings.")] = None,
     models: Annotated[Path | None, _flag("models")] = None,
+    models_config: Annotated[Path | None, _flag("models_config")] = None,
     host: Annotated[str | None, _flag("host")] = None,
     port: Annotated[int | None, _flag("port")] = None,
     max_body_bytes: Annotated[int | None, _flag("max_body_bytes")] = None,
     compute_threads: Annotated[int | None, _flag("compute_threads")] = None,
+    poll_interval_ms: Annotated[int | None, _flag("poll_interval_ms")] = None,
+    settle_ms: Annotated[int | None, _flag("settle_ms")] = None,
+    load_threads: Annotated[int | None, _flag("load_threads")] = None,
+    drain_delay_ms: Annotated[int | None, _flag("drain_delay_ms")] = None,
+    drain_timeout_ms: Annotated[int | None, _flag("drain_timeout_ms")] = None,
     log_level: Annotated[str | None, _flag("log_level")] = None,
     log_format: Annotated[str | None, _flag("log_format")] = None,
 ) -> None:
@@ -38,10 +44,16 @@ def serve(
     settings = load_settings(
         config,
         models=models,
+        models_config=models_config,
         host=host,
         port=port,
         max_body_bytes=max_body_bytes,
         compute_threads=compute_threads,
+        poll_interval_ms=poll_interval_ms,
+        settle_ms=settle_ms,
+        load_threads=load_threads,
+        drain_delay_ms=drain_delay_ms,
+        drain_timeout_ms=drain_timeout_ms,
         log_level=log_level,
         log_format=log_format,
     )
@@ -57,12 +69,32 @@ def serve(
     scan(settings.models)  # a wrong folder is said at once, before TensorFlow is imported
     app = create_app(settings)
 
+    manager = app.state.manager
+
     def announce(url: str) -> None:
         log.info("listening", url=url)
         if sys.stdout.isatty():
-            print_models(Console(), app.state.manager, url)
+            manager.on_settled(lambda: print_models(Console(), manager.statuses, manager.specs, url))
 
     run(app, settings, announce)
+
+
+def models(
+    url: Annotated[str, typer.Option(envvar="HEADSERVE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer's JSON instead of a table.")] = False,
+    timeout_s: Annotated[float, typer.Option(help="Longest wait for the server, in seconds.")] = 30.0,
+) -> None:
+    """Show the models of a running server: versions with states, times, memory, labels and errors."""
+    import orjson
+
+    from service.client import list_models
+    from service.console import print_versions
+
+    answer = list_models(url, timeout_s)
+    if as_json:
+        typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+    else:
+        print_versions(Console(), answer, url)
 
 
 def predict(

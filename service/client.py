@@ -1,4 +1,4 @@
-"""Asks a running server for predictions."""
+"""Asks a running server for predictions, and for what it serves."""
 
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,26 @@ def call(url: str, model: str, body: dict[str, Any] | None, choice: dict[str, An
         with httpx.Client(timeout=timeout_s) as client:
             if body is None:
                 described = _answer(client.get(path))
+                if described["state"] == "loading":
+                    raise CallError(f"Model {model!r} is loading; try again.")
                 if described["state"] != "available":
                     raise CallError(f"Model {model!r} failed to load: {described['error']}")
                 body = {"instances": [described["example"]]}
             return _answer(client.post(f"{path}/predict", content=orjson.dumps(body | choice)))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise CallError(f"No answer from {url}: {error}. Is 'headserve serve' running there?") from error
+        raise _no_answer(url, error) from error
+
+
+def list_models(url: str, timeout_s: float) -> dict[str, Any]:
+    """What `GET /models` answers. Raises CallError."""
+    try:
+        return _answer(httpx.get(f"{url.rstrip('/')}/models", timeout=timeout_s))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _no_answer(url, error) from error
+
+
+def _no_answer(url: str, error: Exception) -> CallError:
+    return CallError(f"No answer from {url}: {error}. Is 'headserve serve' running there?")
 
 
 def read_body(source: str, stdin: Any) -> dict[str, Any]:

@@ -17,11 +17,32 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEADSERVE_", frozen=True, extra="forbid")
 
     models: Path = Field(default=Path("models"), description="Folder of models: <models>/<name>/<version>/saved_model.pb.")
+    models_config: Path | None = Field(
+        default=None, description="TOML file with options of each model; default: <models>/models.toml, if it is there."
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, in bytes.")
     compute_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Predictions computed at a time; default: cores."
+    )
+    request_timeout_ms: int = Field(
+        default=60_000, ge=1, description="Time for a request whose header X-Request-Timeout-Ms gives none."
+    )
+    gpu_memory_growth: bool = Field(default=True, description="Take a GPU's memory as it is needed.")
+    gpu_memory_limit_mb: int | None = Field(default=None, ge=1, description="Memory of each GPU to take at most, in MiB.")
+    require_gpu: bool = Field(default=False, description="Refuse to start without a GPU.")
+    poll_interval_ms: int = Field(default=500, ge=10, description="Time between two looks at the models folder.")
+    settle_ms: int = Field(
+        default=300, ge=0, description="How long a version's files must have been unchanged before it is loaded."
+    )
+    watch: bool = Field(default=True, description="Look at once when the system tells of a change; only local disks do.")
+    load_threads: int = Field(default=1, ge=1, description="Versions loaded at a time.")
+    drain_delay_ms: int = Field(
+        default=1000, ge=0, description="Time after SIGTERM in which new requests are still answered, while not ready."
+    )
+    drain_timeout_ms: int = Field(
+        default=30_000, ge=0, description="Time that running requests have after that, before they are cut."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Lowest level that is logged.")
     log_format: Literal["auto", "json", "console"] = Field(

@@ -1,25 +1,27 @@
-"""What the command line prints on a terminal: the models that are served, and predictions."""
+"""What the command line prints on a terminal: the models that are served, their versions, and predictions."""
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.lifecycle.manager import Manager
+from service.lifecycle.status import ModelStatus
+from service.types import ModelSpec
 
 MAX_ROWS = 5
 MAX_VALUES = 8
 
 
-def print_models(console: Console, manager: Manager, url: str) -> None:
+def print_models(console: Console, statuses: Mapping[str, ModelStatus], models: Iterable[ModelSpec], url: str) -> None:
     """A table of the models and their heads, the address, and a request to try."""
     table = Table("model", "version", "heads, the default first", title=f"headserve on {url}", title_justify="left")
-    specs = {spec.name: spec for spec in manager.specs}
-    for status in manager.statuses.values():
+    specs = {spec.name: spec for spec in models}
+    for status in statuses.values():
         spec = specs.get(status.name)
         heads = Text(", ".join(head.name for head in spec.heads)) if spec else Text(f"failed: {status.error}", "red")
         table.add_row(Text(status.name), str(status.version), heads)
@@ -34,6 +36,37 @@ def print_models(console: Console, manager: Manager, url: str) -> None:
         )
         break
     console.print(f"Documentation: {url}/docs", soft_wrap=True)
+
+
+STYLES = {"available": "green", "failed": "red", "start": "dim", "end": "dim"}
+
+
+def print_versions(console: Console, answer: Mapping[str, Any], url: str) -> None:
+    """A table with a line for every version, and below it what is not as it was asked for."""
+    columns = ("model", "version", "state", "since", "load s", "memory MB", "files MB", "requests", "labels")
+    table = Table(*columns, title=f"Models on {url}", title_justify="left")
+    problems = [answer["models_file"]["error"]]
+    for model in answer["models"]:
+        for version in model["versions"]:
+            table.add_row(*_version_cells(model, version))
+            problems += [f"{model['name']}, version {version['version']}: {version['error']}"] if version["error"] else []
+        table.add_section()
+        problems += [f"{model['name']}: {problem}" for problem in model["problems"] if " failed: " not in problem]
+    console.print(table)
+    for problem in filter(None, problems):
+        console.print(Text(problem, "red"), soft_wrap=True)
+
+
+def _version_cells(model: Mapping[str, Any], version: Mapping[str, Any]) -> list[Text]:
+    state = version["state"]
+    since = datetime.fromtimestamp(version["times"][state], UTC).strftime("%Y-%m-%d %H:%M:%S")
+    labels = ", ".join(name for name, label in model["labels"].items() if label["version"] == version["version"])
+    load_s = "" if version["load_s"] is None else f"{version['load_s']:.2f}"
+    memory, files = (f"{version[name] / 1e6:.1f}" for name in ("resident_bytes", "file_bytes"))
+    texts = (model["name"], version["version"], state, since, load_s, memory, files, version["requests"], labels)
+    cells = [Text(str(text)) for text in texts]
+    cells[2].stylize(STYLES.get(state, "yellow"))
+    return cells
 
 
 def print_predictions(console: Console, answer: Mapping[str, Any]) -> None:

@@ -1,8 +1,7 @@
-"""The request path: bytes in, decoded and checked, computed off the event loop, bytes out."""
+"""The request path: bytes in, decoded and checked, computed in a batch off the event loop, bytes out."""
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from typing import ParamSpec, Protocol, TypeVar
 
 from service.lifecycle.manager import Manager
@@ -25,22 +24,38 @@ class Codec(Protocol):
         """The answer."""
 
 
-async def predict(manager: Manager, compute: Executor, codec: Codec, model: str, version: int | None, body: bytes) -> bytes:
+async def predict(
+    manager: Manager,
+    codec: Codec,
+    model: str,
+    body: bytes,
+    *,
+    version: int | None = None,
+    label: str | None = None,
+    deadline: float | None = None,
+) -> bytes:
     """The encoded answer. A request is checked before it is queued, so that a bad one costs its sender only.
+
+    Args:
+        manager: lends the model.
+        codec: the protocol of `body` and answer.
+        model: its name.
+        body: the request.
+        version: the version wanted, if any.
+        label: its label, if any.
+        deadline: seconds on the clock of `time.monotonic`, if there is one.
 
     Raises:
         HeadserveError: of the kind that fits; the codec writes it, too.
     """
-    with manager.acquire(model, version) as servable:
-        request = await _aside(len(body), codec.decode, body, servable.spec)
-        loop = asyncio.get_running_loop()
-        outputs = await loop.run_in_executor(compute, servable.run, request.inputs, request.outputs)
-        response = InferResponse(servable.spec.name, servable.spec.version, outputs)
-        return await _aside(nbytes(outputs), codec.encode, response)
+    with manager.acquire(model, version, label) as loaded:
+        spec = loaded.spec
+        request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
+        outputs = await loaded.infer(request, deadline)
+        response = InferResponse(spec.name, spec.version, outputs)
+        return codec.encode(response) if nbytes(outputs) < LARGE_BYTES else await _aside(codec.encode, response)
 
 
-async def _aside(size_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of the work, done in a thread when there is much of it."""
-    if size_bytes < LARGE_BYTES:
-        return work(*args, **kwargs)
+async def _aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of the work, done in a thread."""
     return await asyncio.to_thread(work, *args, **kwargs)

@@ -1,9 +1,23 @@
-"""Runs the application under uvicorn until a signal ends it, and says where it listens."""
+"""Runs the application under uvicorn until a signal ends it, and says where it listens.
 
+SIGTERM: `/readyz` is 503 at once, and every answer closes its connection, so that no client sends the next request into a
+closing one. For `drain_delay_ms` new requests are still answered, as a load balancer needs a while to look elsewhere; then
+the port is closed, and running requests have `drain_timeout_ms`. SIGINT does without the delay. A second signal ends the
+process at once.
+"""
+
+import asyncio
+import logging
+import os
 import signal
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 
@@ -11,34 +25,92 @@ from service.config import Settings
 from service.errors import ConfigError
 
 Announce = Callable[[str], None]
+CLOSE = (b"connection", b"close")
+LAST_S = 2.0
+"""What the models have to close in, after the last request."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+log = structlog.get_logger("headserve.server")
 
 
 class _Server(uvicorn.Server):
-    """Calls `announce` with the address once requests are answered."""
+    """Calls `announce` with the address once requests are answered, `draining` at the first signal."""
 
-    def __init__(self, config: uvicorn.Config, announce: Announce):
+    def __init__(self, config: uvicorn.Config, settings: Settings, announce: Announce, draining: Callable[[], None]):
         super().__init__(config)
+        self._settings = settings
         self._announce = announce
+        self._draining = draining
+        self._signal: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
             self._announce(_url(sockets[0]))
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Takes the signals; uvicorn's own raises them once more at the end, and the exit code would say so."""
+        for number in SIGNALS:
+            signal.signal(number, self.handle_exit)
+        yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._signal is not None:
+            _end(128 + sig)
+        self._signal = sig
+        log.info("draining", signal=signal.Signals(sig).name)
+        self._draining()
+        self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        ends = await super().on_tick(counter)
+        if ends:
+            self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
+        return ends
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        delay_s = self._settings.drain_delay_ms / 1000 if self._signal == signal.SIGTERM else 0.0
+        limit_s = delay_s + self._settings.drain_timeout_ms / 1000 + LAST_S
+        asyncio.get_running_loop().call_later(limit_s, _end, 0)
+        if delay_s:
+            # What is told below is told to the connections of now, too; idle ones stay open meanwhile.
+            for connection in self.server_state.connections:
+                if (cycle := getattr(connection, "cycle", None)) is not None:
+                    cycle.keep_alive = False
+            await asyncio.sleep(delay_s)
+        await super().shutdown(sockets)
+
 
 def run(app: FastAPI, settings: Settings, announce: Announce) -> None:
-    """Serves until SIGTERM or SIGINT; running requests are finished first. Raises ConfigError for a port in use."""
-    # Uvicorn drains at the first signal and raises it once more when it is done. By then nothing is left to be ended: the process
-    # has done what it was told, and its exit code says so.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
+    """Serves until a signal, and ends the process. Raises ConfigError for a port in use."""
     listening = _bind(settings.host, settings.port)
-    config = uvicorn.Config(app, log_config=None, access_log=settings.log_level == "debug", server_header=False)
-    _Server(config, announce).run([listening])
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=settings.log_level == "debug",
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, too
+    )
+
+    def draining() -> None:
+        app.state.manager.draining = True
+
+    _Server(config, settings, announce, draining).run([listening])
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """Ends the process. What computes or loads in other threads cannot be stopped, and nothing is lost with it."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet, so that nobody waits in line while models load."""
+    """A bound socket that does not listen yet."""
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

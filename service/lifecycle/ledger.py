@@ -100,11 +100,12 @@ class Ledger:
         pending = [record for record in wanted if record not in failing and record not in served]
         first = (served or pending or failing or newest_first)[0]
         failed = not served and not pending
+        nothing = "The version policy fits no version on disk." if self._current else "It has been removed."
         return ModelStatus(
             self.name,
             first.id.version,
             "available" if served else "failed" if failed else "loading",
-            (first.error or "The version policy fits no version on disk.") if failed else None,
+            (first.error or nothing) if failed else None,
             tuple(_version_status(record, record.id in self.wanted) for record in reversed(newest_first)),
             {
                 label: LabelStatus(version, any(record.id.version == version for record in served))

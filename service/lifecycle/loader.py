@@ -1,7 +1,5 @@
 """Brings versions into memory and out of it, in threads of its own, so that nothing else waits."""
 
-import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +9,7 @@ from typing import TypeAlias
 import structlog
 
 from service.errors import HeadserveError
-from service.lifecycle.memory import give_back, resident_bytes
+from service.lifecycle.memory import collecting, give_back, resident_bytes
 from service.lifecycle.record import Outcome, Record
 from service.lifecycle.verify import verify
 from service.lifecycle.versions import State
@@ -20,9 +18,6 @@ from service.types import Loaded
 
 Load: TypeAlias = Callable[[str, int, Path, ModelOptions], Loaded]
 """Name, version, folder, options → the version in memory. Blocks; raises whatever is wrong with it."""
-
-NICENESS = 10
-"""Loading gives way to answering, where both want a core."""
 
 log = structlog.get_logger("headserve.lifecycle")
 
@@ -35,7 +30,8 @@ class Loader:
         self._load = load
         self._changed = changed
         # One thread more than versions load at a time: memory is given back also while something large loads.
-        self._pool = ThreadPoolExecutor(threads + 1, thread_name_prefix="loader", initializer=_give_way)
+        # Their priority is that of the others: a thread that is put aside while it holds Python's lock stops all of them.
+        self._pool = ThreadPoolExecutor(threads + 1, thread_name_prefix="loader")
 
     def bring_up(self, record: Record) -> None:
         """Verifies, loads and warms up."""
@@ -53,7 +49,8 @@ class Loader:
     def _bring_up(self, record: Record) -> None:
         name, version, before = record.disk.model, record.id.version, resident_bytes()
         try:
-            self._steps(record)
+            with collecting.brief():
+                self._steps(record)
         except Exception as failure:
             self._discard(record)
             expected = isinstance(failure, HeadserveError)
@@ -94,9 +91,3 @@ class Loader:
         log.info("model unloaded", model=name, version=version)
         record.outcome = Outcome()
         self._changed()
-
-
-def _give_way() -> None:
-    """Lowers the calling thread's priority, where the system has priorities of threads."""
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

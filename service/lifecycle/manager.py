@@ -1,115 +1,232 @@
-"""Loads the models at start and lends them out, one handle a request."""
+"""Keeps the versions in memory that should be there, and lends them out, one handle a request.
 
+One thread decides: it looks at the disk, asks each model's ledger for the next step, and has a loader do what takes long.
+What is served is one immutable table that is replaced in one go, so that requests never wait for any of this: a new
+version is in the table after it is warm, an old one is out of it before it is retired.
+"""
+
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
-from service.errors import (
-    HeadserveError,
-    ModelLoadError,
-    UnknownModelError,
-    UnknownVersionError,
-    did_you_mean,
-    listed,
-)
+from service.errors import ConfigError
+from service.lifecycle.ledger import Ledger
+from service.lifecycle.loader import Load, Loader
+from service.lifecycle.policy import Unload
+from service.lifecycle.record import Outcome, Record
+from service.lifecycle.report import Reporter
+from service.lifecycle.routing import Table
+from service.lifecycle.shared import Shared
 from service.lifecycle.source import VersionOnDisk, scan
-from service.servable import Servable
-from service.types import ModelSpec
-
-Load = Callable[[str, int, Path], Servable]
+from service.lifecycle.status import FileStatus, ModelStatus
+from service.lifecycle.versions import State
+from service.lifecycle.watcher import Watcher
+from service.models_file import FILE_NAME, Reader
+from service.types import Loaded, ModelSpec
 
 log = structlog.get_logger("headserve.lifecycle")
 
 
 @dataclass(frozen=True)
-class ModelStatus:
-    """A model that was found: the version that is, or should be, served, and all that are on disk."""
+class Timing:
+    """How often to look, and how many versions to load at a time."""
 
-    name: str
-    version: int
-    state: Literal["available", "failed"]
-    error: str | None
-    versions: tuple[int, ...]
+    poll_interval_ms: int = 500
+    settle_ms: int = 300
+    load_threads: int = 1
+    watch: bool = True
 
 
 class Manager:
-    """The newest version of every model in a folder."""
+    """The models of a folder.
 
-    def __init__(self, models: Path, load: Load):
+    Args:
+        models: the folder.
+        load: brings a version into memory.
+        models_config: `models.toml`; by default the one in the folder, which need not be there.
+        timing: how often to look.
+    """
+
+    def __init__(self, models: Path, load: Load, models_config: Path | None = None, timing: Timing | None = None):
         self._models = models
-        self._load = load
-        self._loaded: dict[str, Servable] = {}
-        self._statuses: dict[str, ModelStatus] = {}
+        self._timing = timing or Timing()
+        self._options = Reader(models_config or models / FILE_NAME, models_config is not None, self._timing.settle_ms / 1000)
+        self._loader = Loader(load, self._timing.load_threads, self.wake)
+        self._watcher = Watcher(models, self.wake) if self._timing.watch else None
+        self._ledgers: dict[str, Ledger] = {}
+        self._table = Table()
+        self._awake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="lifecycle", daemon=True)
+        self._reporter = Reporter()
+        self._settled = threading.Event()
+        self._on_settled: list[Callable[[], None]] = []
+        self.draining = False
+        """The server is about to end, and must not be sent new requests."""
 
     def start(self) -> None:
-        """Loads every model; one that fails is reported and does not stop the others. Raises ConfigError."""
-        found = scan(self._models)
-        if not found:
+        """Looks at the folder, begins to load what is there, and returns. Raises ConfigError."""
+        self._step(scan(self._models))
+        if not self._ledgers:
             log.warning("no models found", models=str(self._models), expected="<models>/<name>/<version>/saved_model.pb")
-        for versions in found.values():
-            self._start(versions)
+        self._thread.start()
+        if self._watcher is not None:
+            self._watcher.start()
 
-    def _start(self, versions: tuple[VersionOnDisk, ...]) -> None:
-        newest = versions[-1]
-        error: str | None = None
-        try:
-            self._loaded[newest.model] = self._load(newest.model, newest.version, newest.folder)
-            log.info("model loaded", model=newest.model, version=newest.version)
-        except HeadserveError as failure:
-            error = failure.message
-            log.error("model failed", model=newest.model, version=newest.version, error=error)
-        except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
-            log.exception("model failed", model=newest.model, version=newest.version, error=error)
-        self._statuses[newest.model] = ModelStatus(
-            newest.model,
-            newest.version,
-            "failed" if error else "available",
-            error,
-            tuple(version.version for version in versions),
-        )
+    def stop(self) -> None:
+        """Ends the threads and closes what is loaded; requests that run are not waited for."""
+        self._stopping = True
+        self.wake()
+        if self._watcher is not None:
+            self._watcher.stop()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._loader.stop()
+        self._table = Table()
+        for record in self._records:
+            if record.state is State.AVAILABLE and record.loaded is not None:
+                record.loaded.close()
+
+    def wake(self) -> None:
+        """Has the thread look now."""
+        self._awake.set()
+
+    def wait_until_settled(self, timeout_s: float) -> bool:
+        """Waits until everything that was there at the start is loaded or has failed; False when that takes too long."""
+        return self._settled.wait(timeout_s)
+
+    def on_settled(self, call: Callable[[], None]) -> None:
+        """Has that called in the manager's thread, once everything that was there at the start is loaded or has failed."""
+        self._on_settled.append(call)
+        self.wake()
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything that was there at the start has been loaded or has failed."""
+        return self._settled.is_set()
 
     @property
     def statuses(self) -> Mapping[str, ModelStatus]:
         """Every model that was found, by name, in alphabetical order."""
-        return self._statuses
+        return {name: route.status for name, route in self._table.routes.items()}
 
     @property
     def specs(self) -> list[ModelSpec]:
-        """What the loaded models are."""
-        return [servable.spec for servable in self._loaded.values()]
+        """What the models are that are served by default."""
+        routes = self._table.routes.values()
+        served = [route.available.get(route.status.version) for route in routes]
+        return [shared.loaded.spec for shared in served if shared is not None]
+
+    @property
+    def models_file(self) -> FileStatus:
+        """Whether `models.toml` is in force as it stands."""
+        return FileStatus(str(self._options.path), self._options.error)
 
     def status(self, model: str) -> ModelStatus:
         """That model's status. Raises UnknownModelError."""
-        if model not in self._statuses:
-            raise UnknownModelError(
-                f"There is no model {model!r}; there are {listed(self._statuses)}.{did_you_mean(model, self._statuses)}",
-                model=model,
-                expected=list(self._statuses),
-            )
-        return self._statuses[model]
+        return self._table.route(model).status
 
     @contextmanager
-    def acquire(self, model: str, version: int | None = None) -> Iterator[Servable]:
-        """The model, held for the length of one request; no version means the one that is loaded.
+    def acquire(self, model: str, version: int | None = None, label: str | None = None) -> Iterator[Loaded]:
+        """The version, held for the length of one request: without version and label, the newest that is available.
 
         Raises:
-            UnknownModelError, UnknownVersionError: naming what there is.
-            ModelLoadError: it is on disk but failed to load.
+            UnknownModelError, UnknownVersionError, UnknownLabelError, NotAvailableError, ModelLoadError: as `Table.find`.
         """
-        status = self.status(model)
-        if version is not None and version != status.version:
-            on_disk = " It is on disk, but not loaded." if version in status.versions else ""
-            raise UnknownVersionError(
-                f"Model {model!r} has no version {version} to serve; version {status.version} is.{on_disk}",
-                model=model,
-                version=version,
-                expected=[status.version],
-            )
-        if model not in self._loaded:
-            raise ModelLoadError(f"Model {model!r}, version {status.version}, failed to load: {status.error}", model=model)
-        yield self._loaded[model]
+        shared = self._table.find(model, version, label)
+        while not shared.take():  # retired since; it is in the table no more
+            shared = self._table.find(model, version, label)
+        try:
+            yield shared.loaded
+        finally:
+            shared.release()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            settle_s = self._timing.settle_ms / 1000
+            waits = [ledger.wait_s(settle_s) for ledger in self._ledgers.values()]
+            self._awake.wait(min([self._timing.poll_interval_ms / 1000, *waits]))
+            self._awake.clear()
+            try:
+                self._step(scan(self._models))
+                self._reporter.disk(None)
+            except ConfigError as error:  # a folder that is out of reach for a while takes no model down
+                self._reporter.disk(error.message)
+                self._step(None)
+            except Exception:
+                log.exception("looking for versions failed; it goes on with the next look")
+
+    def _step(self, found: Mapping[str, tuple[VersionOnDisk, ...]] | None) -> None:
+        """Everything that can be done now. `found` is what is on disk, None when nobody knows."""
+        options = self._options.read()
+        self._reporter.models_file(self._options.error)
+        for record in self._records:
+            record.take_in()
+        if found is not None:
+            for name in sorted(found.keys() - self._ledgers.keys()):
+                self._ledgers[name] = Ledger(name)
+            for name, ledger in self._ledgers.items():
+                ledger.update(found.get(name, ()), options.of(name), self._timing.settle_ms / 1000)
+        for ledger in self._ledgers.values():
+            self._finish_loads(ledger)
+        retired = [shared for ledger in self._ledgers.values() for shared in self._act(ledger)]
+        self._ledgers = {name: ledger for name, ledger in sorted(self._ledgers.items()) if ledger.records}
+        self._table = Table({name: ledger.route for name, ledger in self._ledgers.items()})
+        for shared in retired:
+            shared.retire()
+        for ledger in self._ledgers.values():
+            self._unload_idle(ledger)
+        for status in self.statuses.values():
+            self._reporter.problems(status)
+        if all(ledger.settled for ledger in self._ledgers.values()):
+            self._settled.set()
+            while self._on_settled:
+                self._on_settled.pop()()
+
+    @property
+    def _records(self) -> list[Record]:
+        return [record for ledger in self._ledgers.values() for record in ledger.records.values()]
+
+    def _finish_loads(self, ledger: Ledger) -> None:
+        """What has become warm is served, unless nobody wants it any more."""
+        for record in ledger.records.values():
+            if record.state is State.WARMING and record.outcome == Outcome() and record.loaded is not None:
+                record.outcome = None
+                record.shared = Shared(record.loaded, partial(self._idle, record))
+                record.attempts, record.error = 0, None
+                if record.id in ledger.wanted:
+                    record.move(State.AVAILABLE)
+                    self._reporter.available(record)
+                else:
+                    record.move(State.UNLOADING)
+                    record.shared.retire()
+
+    def _act(self, ledger: Ledger) -> list[Shared]:
+        """Takes every step that can be taken; gives back what is to be retired when the new table is in place."""
+        retired = []
+        while (action := ledger.action) is not None:
+            record = ledger.records[action.id]
+            if isinstance(action, Unload):
+                record.move(State.UNLOADING)
+                retired.append(record.shared)
+            elif sum(other.loading for other in self._ledgers.values()) < self._loader.threads:
+                self._loader.bring_up(record)
+            else:
+                break
+        return [shared for shared in retired if shared is not None]
+
+    def _unload_idle(self, ledger: Ledger) -> None:
+        for record in ledger.records.values():
+            if record.state is State.UNLOADING and record.idle:
+                record.idle = False
+                self._loader.take_down(record)
+
+    def _idle(self, record: Record) -> None:
+        """The last request has let go of it. Called from whichever thread that request ended in."""
+        record.idle = True
+        self.wake()

@@ -3,6 +3,9 @@
 import ctypes
 import gc
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,36 @@ def give_back() -> None:
     trim = _malloc_trim()
     if trim is not None:
         trim(0)
+
+
+class _Collecting:
+    """Python's automatic search for reference cycles, short of the oldest objects while anybody is in a `brief()` block."""
+
+    NEVER = 1_000_000
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._usual = gc.get_threshold()
+
+    @contextmanager
+    def brief(self) -> Iterator[None]:
+        """No search through everything in this block. A model is so many objects that each would stop every thread for long."""
+        with self._lock:
+            if not self._blocks:
+                self._usual = gc.get_threshold()
+                gc.set_threshold(*self._usual[:2], self.NEVER)
+            self._blocks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._blocks -= 1
+                if not self._blocks:
+                    gc.set_threshold(*self._usual)
+
+
+collecting = _Collecting()
 
 
 @cache

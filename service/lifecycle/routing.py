@@ -60,7 +60,9 @@ class Route:
         if label is not None:
             raise NotAvailableError(f"Label {label!r} of model {name!r} stands for version {version}, which is not served.")
         served = sorted(self.available)
-        there = f"version {served[0]} is" if len(served) == 1 else f"versions {_listed_numbers(served)} are"
+        there = (
+            f"versions {_listed_numbers(served)} are" if len(served) > 1 else f"version {served[0]} is" if served else "none is"
+        )
         on_disk = " It is on disk, but not loaded." if known is not None else ""
         raise UnknownVersionError(
             f"Model {name!r} has no version {version} to serve; {there}.{on_disk}",
@@ -99,6 +101,6 @@ class Table:
 
 
 def _listed_numbers(numbers: list[int]) -> str:
-    """`1, 2 and 5`, `none` when there are none."""
-    *most, last = [str(number) for number in numbers] or ["none"]
-    return f"{', '.join(most)} and {last}" if most else last
+    """`1, 2 and 5`; there are at least two."""
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} and {last}"

@@ -46,6 +46,7 @@ def scan(models: Path) -> dict[str, tuple[VersionOnDisk, ...]]:
         found = {folder.name: tuple(sorted(_versions(folder))) for folder in folders if folder.name[0] not in "._"}
         found = {name: versions for name, versions in found.items() if versions}
         one_model = not found and bool(_versions(models))
+        models.stat()  # were it moved away meanwhile, what is missing would not have been removed
     except OSError as error:
         raise ConfigError(f"The models folder {str(models)!r} cannot be read: {error.strerror}.") from error
     if one_model:

@@ -1,7 +1,6 @@
 """headserve's own API: the models, one model, and predictions by head and key."""
 
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +10,11 @@ from fastapi import APIRouter, Request, Response
 from service import predict as path
 from service.codec import native
 from service.config import Settings
-from service.errors import UnknownVersionError
-from service.lifecycle.manager import Manager, ModelStatus
+from service.errors import HeadserveError, UnknownVersionError
+from service.lifecycle.manager import Manager
+from service.lifecycle.status import FileStatus, ModelStatus
 from service.routes.body import read_body
+from service.routes.deadline import deadline_of
 from service.types import HeadSpec, InputSpec, ModelSpec, SignatureSpec
 
 REQUEST_BODY = {
@@ -75,17 +76,20 @@ class ModelList:
     """Every model that was found."""
 
     models: list[ModelSummary]
+    models_file: FileStatus
+    """`models.toml`, and what is wrong with it, if anything."""
     runtime: dict[str, Any]
 
 
-def router(manager: Manager, compute: Executor, settings: Settings, runtime: Callable[[], dict[str, Any]]) -> APIRouter:
+def router(manager: Manager, settings: Settings, runtime: Callable[[], dict[str, Any]]) -> APIRouter:
     """The routes under `/models`."""
     routes = APIRouter(prefix="/models", tags=["models"])
 
     @routes.get("", response_model=ModelList, summary="List the models")
     async def models() -> Response:
-        """Every model that was found, with its state, its heads and the versions on disk."""
-        return _json(ModelList([_summary(manager, status) for status in manager.statuses.values()], runtime()))
+        """Every model that was found: its heads, its labels, and its versions with their states, times, errors and memory."""
+        summaries = [_summary(manager, status) for status in manager.statuses.values()]
+        return _json(ModelList(summaries, manager.models_file, runtime()))
 
     @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model")
     async def model(model: str) -> Response:
@@ -94,17 +98,24 @@ def router(manager: Manager, compute: Executor, settings: Settings, runtime: Cal
 
     @routes.post("/{model}/predict", summary="Predict with the served version", **PREDICT_DOCS)
     async def predict(model: str, request: Request) -> Response:
-        """The heads asked for, in one run of the model."""
-        return await answer(model, None, request)
+        """The heads asked for, in one run of the newest version that is available."""
+        return await answer(request, model)
 
     @routes.post("/{model}/versions/{version}/predict", summary="Predict with one version", **PREDICT_DOCS)
     async def predict_version(model: str, version: str, request: Request) -> Response:
-        """As above; 404 unless that version is the one served."""
-        return await answer(model, _version(version), request)
+        """As above; 404 unless that version is served."""
+        return await answer(request, model, version=_version(version))
 
-    async def answer(model: str, version: int | None, request: Request) -> Response:
+    @routes.post("/{model}/labels/{label}/predict", summary="Predict with the version of a label", **PREDICT_DOCS)
+    async def predict_label(model: str, label: str, request: Request) -> Response:
+        """As above, with the version that `models.toml` gives the label; 503 while that is not served."""
+        return await answer(request, model, label=label)
+
+    async def answer(request: Request, model: str, version: int | None = None, label: str | None = None) -> Response:
+        deadline = deadline_of(request, settings.request_timeout_ms)
         body = await read_body(request, settings.max_body_bytes)
-        return Response(await path.predict(manager, compute, native, model, version, body), media_type=native.MEDIA_TYPE)
+        content = await path.predict(manager, native, model, body, version=version, label=label, deadline=deadline)
+        return Response(content, media_type=native.MEDIA_TYPE)
 
     return routes
 
@@ -116,10 +127,11 @@ def _version(text: str) -> int:
 
 
 def _spec(manager: Manager, status: ModelStatus) -> ModelSpec | None:
-    if status.state != "available":
+    try:
+        with manager.acquire(status.name) as loaded:
+            return loaded.spec
+    except HeadserveError:  # it is not served
         return None
-    with manager.acquire(status.name) as servable:
-        return servable.spec
 
 
 def _summary(manager: Manager, status: ModelStatus) -> ModelSummary:

@@ -190,6 +190,7 @@ def test_a_fault_of_ours_is_a_problem_without_a_trace(models, serving, monkeypat
     app = create_app(Settings(models=models / "nix"))
     monkeypatch.setattr(Manager, "start", lambda self: None)
     monkeypatch.setattr(Manager, "status", fail)
+    monkeypatch.setattr(Manager, "wait_until_settled", lambda self, timeout_s: True)
     with serving(app) as client:
         problem = refused(client, "GET", "/models/films")
     assert (problem["status"], problem["code"]) == (500, "internal_error")
@@ -200,15 +201,26 @@ def test_the_list_of_models(client):
     listing = client.get("/models").json()
     by_name = {model["name"]: model for model in listing["models"]}
     assert list(by_name) == ["broken", "films", "slow", "vectors"]
-    assert by_name["films"] == {
+    films = by_name["films"]
+    versions = films.pop("versions")
+    assert films == {
         "name": "films",
         "version": 2,
         "state": "available",
         "error": None,
-        "versions": [1, 2],
+        "labels": {},
+        "problems": [],
         "default_head": "genres",
         "heads": ["genres", "rating", "age"],
     }
+    assert [(version["version"], version["state"], version["wanted"]) for version in versions] == [
+        (1, "start", False),
+        (2, "available", True),
+    ]
+    assert versions[1]["times"].keys() == {"start", "verifying", "loading", "warming", "available"}
+    assert versions[1]["file_bytes"] > 0
+    assert versions[1]["load_s"] > 0
+    assert listing["models_file"]["error"] is None
     assert by_name["broken"]["state"] == "failed"
     assert "TensorFlow cannot load" in by_name["broken"]["error"]
     assert listing["runtime"]["devices"][0] == "CPU:0"
@@ -246,7 +258,7 @@ def test_health(client):
     assert client.get("/livez").json() == {"status": "alive"}
     ready = client.get("/readyz")
     assert ready.status_code == 200
-    assert ready.json() == {"status": "degraded", "ready": ["films", "slow", "vectors"], "failed": ["broken"]}
+    assert ready.json() == {"status": "degraded", "ready": ["films", "slow", "vectors"], "loading": [], "failed": ["broken"]}
 
 
 def test_a_server_without_models_is_alive_but_not_ready(tmp_path, serving):
@@ -282,6 +294,7 @@ async def test_livez_answers_while_a_model_computes(models):
     app = create_app(Settings(models=models, compute_threads=1))
     transport = httpx.ASGITransport(app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert await asyncio.to_thread(app.state.manager.wait_until_settled, 120)
         assert (await client.post("/models/slow/predict", json={"instances": [1], "heads": ["slow"]})).status_code == 200
         slow = asyncio.create_task(client.post("/models/slow/predict", json={"instances": [500_000], "heads": ["slow"]}))
         await asyncio.sleep(0.05)

@@ -82,6 +82,27 @@ def test_predict_refuses(run, url, arguments, message):
     assert message in err
 
 
+def test_models_prints_a_table_of_versions(run, url, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    status, out, _ = run("models", "--url", url)
+    assert status == 0
+    lines = {tuple(line.replace("│", " ").split()[:3]) for line in out.splitlines()}
+    assert {("films", "1", "start"), ("films", "2", "available"), ("broken", "1", "failed")} <= lines
+    assert "broken, version 1: TensorFlow cannot load" in out
+
+
+def test_models_prints_json(run, url):
+    status, out, _ = run("models", "--url", url, "--json")
+    assert status == 0
+    assert [model["name"] for model in json.loads(out)["models"]] == ["broken", "films", "slow", "vectors"]
+
+
+def test_models_without_a_server(run):
+    status, _, err = run("models", "--url", "http://127.0.0.1:9")
+    assert status == 2
+    assert "Is 'headserve serve' running there?" in err
+
+
 def test_an_address_of_another_server(client):
     with pytest.raises(Exception, match="without JSON; is it a headserve"):
         call(f"{client.base_url}/docs#", "m", None, {}, 5)
@@ -112,6 +133,7 @@ def test_help_names_every_command_and_option(run):
     assert status == 0
     assert "serve" in out
     assert "predict" in out
+    assert "models" in out
     status, out, _ = run("serve", "--help")
     assert [flag for flag in ("--models", "--host", "--port", "--log-level", "--config") if flag not in out] == []
 

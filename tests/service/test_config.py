@@ -51,7 +51,7 @@ def test_bad_values_say_where_they_are_set(flags, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("prot = 1", "prot: there is no such setting; there are models, host, port", id="unknown key"),
+        pytest.param("prot = 1", "prot: there is no such setting; there are models, models_config, host,", id="unknown key"),
         pytest.param("port = ", "this is no TOML", id="no TOML"),
     ],
 )

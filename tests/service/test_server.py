@@ -19,16 +19,15 @@ def test_the_server_says_where_it_listens_answers_and_ends_on_sigterm(models):
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        lines: list[str] = []
+        events: list[dict] = []
         for line in process.stderr:
-            lines.append(line)
-            if '"listening"' in line:
+            events += [json.loads(line)] if line.startswith("{") else []
+            if sum(event["event"] == "model loaded" for event in events) == 3:
                 break
-        events = [json.loads(line) for line in lines if line.startswith("{")]
-        url = events[-1]["url"]
+        url = next(event["url"] for event in events if event["event"] == "listening")
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
         assert {event["model"] for event in events if event["event"] == "model loaded"} == {"films", "slow", "vectors"}
-        assert [event["model"] for event in events if event["event"] == "model failed"] == ["broken"]
+        assert {event["model"] for event in events if event["event"] == "model failed"} == {"broken"}
         answer = httpx.post(f"{url}/models/vectors/predict", content=b'{"instances": [[1, 2]]}', timeout=60)
         assert answer.json()["predictions"]["sum"]["value"] == [[3.0]]
         assert "server" not in answer.headers

@@ -1,0 +1,263 @@
+"""The server as a process, while versions come, fail and go, and while it ends."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import Server, card, newest
+
+pytestmark = pytest.mark.e2e
+
+GENEROUS_S = 120
+
+
+def until(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + GENEROUS_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.05)
+
+
+def add(source: Path, folder: Path, version: int) -> None:
+    """A copy of the version, renamed into place."""
+    aside = folder / f".{version}"
+    shutil.copytree(source, aside)
+    aside.rename(folder / str(version))
+
+
+@pytest.fixture
+def source(models: Path) -> Path:
+    return newest(models, "penguins")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, source: Path) -> Path:
+    """A models folder with version 1 of `penguins`."""
+    (tmp_path / "models" / "penguins").mkdir(parents=True)
+    add(source, tmp_path / "models" / "penguins", 1)
+    return tmp_path / "models" / "penguins"
+
+
+@pytest.fixture
+def running(folder: Path) -> Iterator[Server]:
+    server = Server(folder.parent)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.client.close()
+        if server.process.poll() is None:
+            server.process.kill()
+        server.process.communicate()
+
+
+class Load:
+    """Clients that each send one request after the other, and what is wrong with the answers."""
+
+    def __init__(self, url: httpx.URL, body: dict[str, Any], clients: int = 4) -> None:
+        self.wrong: list[str] = []
+        self.versions: list[int] = []
+        self._url, self._body = url, body
+        self._expected: Any = None
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def __enter__(self) -> "Load":
+        answer = httpx.post(f"{self._url}/models/penguins/predict", json=self._body, timeout=60)
+        self._expected = answer.json()["predictions"]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        with httpx.Client(base_url=self._url, timeout=60) as client:
+            while not self._ended.is_set():
+                try:
+                    answer = client.post("/models/penguins/predict", json=self._body)
+                except httpx.HTTPError as error:
+                    self.wrong.append(repr(error))
+                    return
+                if answer.status_code != httpx.codes.OK:
+                    self.wrong.append(answer.text)
+                elif answer.json()["predictions"] != self._expected:
+                    self.wrong.append("another answer")
+                else:
+                    self.versions.append(answer.json()["version"])
+                if answer.headers.get("connection") == "close":
+                    return  # the server is about to end
+
+
+@pytest.fixture
+def body(source: Path) -> dict[str, Any]:
+    return {"instances": [card(source)["example"]], "heads": "*", "keys": ["probabilities", "class_ids"]}
+
+
+def versions(server: Server) -> dict[int, str]:
+    described = server.client.get("/models/penguins").json()
+    return {version["version"]: version["state"] for version in described["versions"]}
+
+
+def test_versions_come_and_go_under_load_and_no_request_fails(
+    running: Server, folder: Path, source: Path, body: dict[str, Any]
+) -> None:
+    with Load(running.client.base_url, body) as load:
+        for version in (2, 3, 4):
+            add(source, folder, version)
+            until(lambda version=version: version in load.versions)
+            until(lambda version=version: versions(running)[version - 1] == "end")
+        shutil.rmtree(folder / "4")
+        until(lambda: versions(running) == {1: "end", 2: "end", 3: "available"})
+    assert load.wrong == []
+    assert [version for version, _ in itertools.groupby(sorted(load.versions))] == [1, 2, 3, 4]
+
+
+def test_a_broken_version_is_reported_and_disturbs_nobody(
+    running: Server, folder: Path, source: Path, body: dict[str, Any]
+) -> None:
+    aside = folder / ".2"
+    shutil.copytree(source, aside)
+    variables = aside / "variables" / "variables.data-00000-of-00001"
+    content = variables.read_bytes()
+    variables.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    with Load(running.client.base_url, body) as load:
+        aside.rename(folder / "2")
+        until(lambda: versions(running).get(2) == "failed")
+        described = running.client.get("/models/penguins").json()
+        assert described["version"] == 1
+        assert "variables.data-00000-of-00001 is not the file that was exported" in described["versions"][1]["error"]
+        assert running.client.get("/readyz").status_code == httpx.codes.OK
+        (folder / "2" / "variables" / "variables.data-00000-of-00001").write_bytes(content)
+        until(lambda: versions(running) == {1: "end", 2: "available"})
+    assert load.wrong == []
+
+
+def test_a_slow_copy_is_not_touched_before_it_is_whole(running: Server, folder: Path, source: Path) -> None:
+    files = sorted(path for path in source.rglob("*") if path.is_file())
+    files.sort(key=lambda path: path.name != "saved_model.pb")  # the worst order: it looks whole at once
+    for path in files:
+        target = folder / "2" / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as file:
+            content = path.read_bytes()
+            for start in range(0, len(content), len(content) // 4 + 1):
+                file.write(content[start : start + len(content) // 4 + 1])
+                file.flush()
+                time.sleep(0.1)
+        assert versions(running)[1] == "available"
+    until(lambda: versions(running) == {1: "end", 2: "available"})
+    described = running.client.get("/models/penguins").json()["versions"][1]
+    assert (described["attempts"], described["error"]) == (0, None)
+
+
+def test_labels_and_versions_have_routes(running: Server, folder: Path, source: Path, body: dict[str, Any]) -> None:
+    (folder.parent / "models.toml").write_text("[models.penguins]\nlabels = { stable = 1, canary = 2 }\n")
+    add(source, folder, 2)
+    until(lambda: versions(running) == {1: "available", 2: "available"})
+    for path, version in (("labels/stable", 1), ("labels/canary", 2), ("versions/1", 1), ("versions/2", 2)):
+        assert running.client.post(f"/models/penguins/{path}/predict", json=body).json()["version"] == version
+    assert running.client.post("/models/penguins/labels/nix/predict", json=body).json()["code"] == "unknown_label"
+
+
+def test_the_port_is_open_while_the_first_model_loads(folder: Path) -> None:
+    server = Server(folder.parent)
+    try:
+        seen: list[int] = []
+
+        def ready() -> bool:
+            try:
+                assert server.client.get("/livez").status_code == httpx.codes.OK
+                seen.append(server.client.get("/readyz").status_code)
+            except httpx.TransportError:
+                return False
+            return seen[-1] == httpx.codes.OK
+
+        until(ready)
+        assert seen[0] == httpx.codes.SERVICE_UNAVAILABLE
+    finally:
+        code = server.stop()
+        server.process.communicate()
+    assert code == 0
+
+
+def test_sigterm_under_load_loses_nothing(running: Server, body: dict[str, Any]) -> None:
+    with Load(running.client.base_url, body, clients=8) as load:
+        until(lambda: len(load.versions) > 100)
+        running.process.send_signal(signal.SIGTERM)
+        until(lambda: running.client.get("/readyz").json()["status"] == "draining")
+        late = httpx.post(f"{running.client.base_url}/models/penguins/predict", json=body, timeout=60)
+        assert late.status_code == httpx.codes.OK
+        assert running.process.wait(GENEROUS_S) == 0
+    assert load.wrong == []
+
+
+def sent(server: Server, data: bytes) -> socket.socket:
+    """A connection on which that has been sent, and on which the server waits for more."""
+    connection = socket.create_connection((server.client.base_url.host, server.client.base_url.port), timeout=60)
+    connection.sendall(data)
+    return connection
+
+
+HALF = b"POST /models/penguins/predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n"
+
+
+def test_a_request_that_runs_at_sigterm_is_finished(running: Server, body: dict[str, Any]) -> None:
+    content = json.dumps(body).encode()
+    with sent(running, HALF % len(content) + content[:10]) as connection:
+        time.sleep(0.5)
+        running.process.send_signal(signal.SIGINT)
+        until(lambda: _refused(running))
+        assert running.process.poll() is None
+        connection.sendall(content[10:])
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answer.lower()
+    assert running.process.wait(GENEROUS_S) == 0
+
+
+def test_a_second_signal_ends_it_at_once(running: Server) -> None:
+    with sent(running, HALF % 1000):
+        time.sleep(0.5)
+        running.process.send_signal(signal.SIGTERM)
+        until(lambda: running.client.get("/readyz").json()["status"] == "draining")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(GENEROUS_S) == 128 + signal.SIGTERM
+
+
+def test_what_takes_too_long_is_cut(folder: Path) -> None:
+    os.environ["HEADSERVE_DRAIN_TIMEOUT_MS"] = "200"
+    try:
+        server = Server(folder.parent)
+    finally:
+        del os.environ["HEADSERVE_DRAIN_TIMEOUT_MS"]
+    try:
+        server.wait_until_ready()
+        with sent(server, HALF % 1000):
+            time.sleep(0.5)
+            assert server.stop() == 0
+    finally:
+        server.process.kill()
+        server.process.communicate()
+
+
+def _refused(server: Server) -> bool:
+    try:
+        socket.create_connection((server.client.base_url.host, server.client.base_url.port), timeout=60).close()
+    except ConnectionRefusedError:
+        return True
+    return False

@@ -1,0 +1,21 @@
+import gc
+
+from service.lifecycle.memory import collecting, give_back, resident_bytes
+
+
+def test_memory_is_known_and_given_back():
+    block = bytearray(64 * 2**20)
+    block[::4096] = b"x" * len(block[::4096])
+    before = resident_bytes()
+    del block
+    give_back()
+    assert 0 < resident_bytes() < before - 2**25
+
+
+def test_blocks_may_overlap():
+    usual = gc.get_threshold()
+    with collecting.brief():
+        with collecting.brief():
+            assert gc.get_threshold()[2] == collecting.NEVER
+        assert gc.get_threshold()[2] == collecting.NEVER
+    assert gc.get_threshold() == usual
