@@ -1,0 +1,71 @@
+import asyncio
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from service import hangup
+from service.fast_path import _model
+from service.hangup import while_connected
+
+
+@pytest.mark.parametrize(
+    ("scope", "model"),
+    [
+        pytest.param({"path": "/models/films/predict"}, "films", id="the path"),
+        pytest.param({"path": "/models/films/predict", "method": "GET"}, None, id="another method"),
+        pytest.param({"path": "/models/films/versions/1/predict"}, None, id="a version"),
+        pytest.param({"path": "/models/predict"}, None, id="no model"),
+        pytest.param({"path": "/models//predict"}, None, id="an empty name"),
+        pytest.param({"path": "/models/films/predict", "root_path": "/models"}, None, id="mounted elsewhere"),
+        pytest.param({"path": "/models/films/predict", "type": "websocket"}, None, id="no HTTP"),
+    ],
+)
+def test_paths(scope, model):
+    assert _model({"type": "http", "method": "POST", "root_path": ""} | scope) == model
+
+
+def receiver(*messages, delay_s=0.01):
+    waiting = list(messages)
+
+    async def receive():
+        await asyncio.sleep(delay_s)
+        return waiting.pop(0) if waiting else await asyncio.Event().wait()
+
+    return receive
+
+
+async def test_a_client_that_hangs_up_ends_the_work(monkeypatch):
+    monkeypatch.setattr(hangup, "WATCH_AFTER_S", 0)
+    ended = []
+
+    async def work():
+        async with while_connected(receiver({"type": "http.request"}, {"type": "http.disconnect"})):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(True)
+
+    with pytest.raises(ClientDisconnect):
+        await work()
+    assert ended == [True]
+    await asyncio.sleep(0)  # the task is not cancelled any more
+
+
+async def test_a_client_that_stays_is_answered(monkeypatch):
+    monkeypatch.setattr(hangup, "WATCH_AFTER_S", 0)
+    async with while_connected(receiver()):
+        await asyncio.sleep(0.05)
+
+
+async def test_who_cancels_the_request_from_outside_is_obeyed(monkeypatch):
+    monkeypatch.setattr(hangup, "WATCH_AFTER_S", 0)
+
+    async def work():
+        async with while_connected(receiver()):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
