@@ -105,8 +105,9 @@ class Benchmark:
         """The next version, and the last one out of memory."""
         self.add()
         self.until_served()
-        if self.version - 1 in (5, self.arguments.reloads):
-            self.resident[self.version - 1] = resident_mb(self.server.pid)
+        self.resident[self.version - 1] = resident_mb(self.server.pid)
+        if (self.version - 1) % 5 == 0:
+            print(f"after {self.version - 1} reloads: {self.resident[self.version - 1]:.0f} MB resident", flush=True)
 
     def add(self) -> None:
         """A copy of the model under the next version, without the card's name and version in the way."""
