@@ -28,8 +28,8 @@ class _Server(uvicorn.Server):
 
 def run(app: FastAPI, settings: Settings, announce: Announce) -> None:
     """Serves until SIGTERM or SIGINT; running requests are finished first. Raises ConfigError for a port in use."""
-    # Uvicorn drains at the first signal and raises it once more when it is done. By then nothing is left to be ended: the process
-    # has done what it was told, and its exit code says so.
+    # Uvicorn drains at the first signal and raises it once more when it is done. By then nothing is left to be ended: the
+    # process has done what it was told, and its exit code says so.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     listening = _bind(settings.host, settings.port)
