@@ -57,10 +57,11 @@ test-newest: .venv-newest/.installed $(TEST_MODELS)/.exported  ## Run what does 
 	HEADSERVE_TEST_MODELS=$(TEST_MODELS) $(NEWEST)/python -m pytest -m "not train"
 
 # Models for the tests of serving: exported by TensorFlow 2.15.1, whichever version serves them.
-$(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv)
+$(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv tests/e2e/every_head.py)
 	@rm -rf $(TEST_MODELS) build/test-runs
 	@for model in penguins movies; do \
 	  $(BIN)/headserve train examples/$$model.toml --models $(TEST_MODELS) --runs build/test-runs --steps 50; done
+	@$(BIN)/python -m tests.e2e.every_head $(TEST_MODELS)
 	@touch $@
 
 .PHONY: lint

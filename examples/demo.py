@@ -31,7 +31,7 @@ REQUESTS = [
         "All heads in one run of the network, and only the keys that matter; missing values are null or left out",
         {"instances": FILMS, "heads": "*", "keys": ["probabilities", "predictions"]},
     ),
-    ("What is wrong is said", {"instances": [{"title": "Heat", "year": "next"}]}),
+    ("What is wrong is said", {"instances": [{"title": "Heat", "year": "next", "length": 170}]}),
 ]
 
 console = Console(highlight=False, soft_wrap=True)

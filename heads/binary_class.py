@@ -18,14 +18,19 @@ class BinaryClassHead(SingleHead):
     Logits are `[D0, …, DN, 1]`. Labels are `[D0, …, DN, 1]` or `[D0, …, DN]`: numbers in [0, 1], the probability of class 1, or
     names with a `label_vocabulary`.
 
+    >>> head = BinaryClassHead(label_vocabulary=["no", "yes"])
+    >>> logits = tf.constant([[0.0], [2.0]])
+    >>> round(float(head.loss(tf.constant(["yes", "yes"]), logits)), 4)  # (0.6931 + 0.1269) / 2
+    0.41
+    >>> head.predictions(logits)["classes"].numpy().tolist()
+    [[b'no'], [b'yes']]
+
     Args:
         weight_column: feature with a weight per example, `[D0, …, DN]` or `[D0, …, DN, 1]`.
         thresholds: in (0, 1); accuracy, precision and recall are measured at each.
         label_vocabulary: the names of class 0 and class 1.
-        loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         loss_fn: instead of sigmoid cross entropy; returns `[D0, …, DN, 1]`.
-        name: the head's name.
-        **options: what every head takes, see `SingleHead`.
+        loss_reduction, name, **options: see `SingleHead`.
 
     Raises:
         ValueError: a threshold, the vocabulary, `loss_reduction` or `loss_fn` is not valid.

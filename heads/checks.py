@@ -13,13 +13,13 @@ import tensorflow as tf
 from heads.keys import Reduction
 
 
-def require(condition: tf.Tensor, message: str, data: Sequence[Any], then: tf.Tensor) -> tf.Tensor:
+def require(condition: tf.Tensor, message: str, data: Callable[[], Sequence[Any]], then: tf.Tensor) -> tf.Tensor:
     """`then`, with the promise that `condition` held.
 
     Args:
         condition: boolean scalar.
         message: what was expected and the likely fix.
-        data: tensors that say what came; printed behind the message.
+        data: makes the tensors that say what came, printed behind the message; only called, or run, when they are needed.
         then: the tensor that must not be used if the condition does not hold.
 
     Raises:
@@ -28,10 +28,14 @@ def require(condition: tf.Tensor, message: str, data: Sequence[Any], then: tf.Te
     """
     known = tf.get_static_value(condition)
     if known is None:
-        with tf.control_dependencies([tf.debugging.Assert(condition, [message, *data], summarize=10)]):
+
+        def fail() -> tf.Operation:
+            return tf.raw_ops.Assert(condition=False, data=[message, *data()], summarize=10)
+
+        with tf.control_dependencies([tf.cond(condition, tf.no_op, fail)]):
             return tf.identity(then)
     if not known:
-        values = (tf.get_static_value(tensor) if tf.is_tensor(tensor) else tensor for tensor in data)
+        values = (tf.get_static_value(tensor) if tf.is_tensor(tensor) else tensor for tensor in data())
         raise ValueError(f"{message} {' '.join(str(value) for value in values)}")
     return then
 
@@ -42,12 +46,7 @@ def of_head(name: str | None) -> str:
 
 
 def logits(value: Any, dimension: int, head: str | None) -> tf.Tensor:
-    """`value` as float32 of shape `[D0, …, DN, dimension]`, at least rank 2.
-
-    Raises:
-        ValueError: another rank or width is known now.
-        tf.errors.InvalidArgumentError: when the graph runs, for a shape that is only known then.
-    """
+    """`value` as float32 of shape `[D0, …, DN, dimension]`, at least rank 2."""
     tensor = tf.cast(value, tf.float32)
     message = (
         f"logits shape must be [D0, D1, ... DN, logits_dimension] with logits_dimension={dimension} and rank at least 2"
@@ -60,18 +59,13 @@ def logits(value: Any, dimension: int, head: str | None) -> tf.Tensor:
             raise ValueError(f"{message} {tensor.shape}.")
         return tensor
     shape = tf.shape(tensor)
-    tensor = require(tf.logical_and(tf.size(shape) >= 2, shape[-1] == dimension), message, [shape], tensor)
+    tensor = require(tf.logical_and(tf.size(shape) >= 2, shape[-1] == dimension), message, lambda: [shape], tensor)
     tensor.set_shape(tf.TensorShape(None) if tensor.shape.rank is None else [*tensor.shape[:-1], dimension])
     return tensor
 
 
 def matches(tensor: tf.Tensor, logits: tf.Tensor, widths: Sequence[int], message: str) -> tf.Tensor:
-    """`tensor` of shape `logits.shape[:-1] + [w]`, w one of `widths`; a last dimension of 1 is added where it was left out.
-
-    Raises:
-        ValueError: the shapes are known now and differ.
-        tf.errors.InvalidArgumentError: when the graph runs, for shapes that are only known then.
-    """
+    """`tensor` of shape `logits.shape[:-1] + [w]`, w one of `widths`; a last dimension of 1 is added where it was left out."""
     rank, logits_rank = tensor.shape.rank, logits.shape.rank
     if rank is not None and logits_rank is not None and rank == logits_rank - 1 and 1 in widths:
         tensor = tf.expand_dims(tensor, -1)
@@ -84,7 +78,7 @@ def matches(tensor: tf.Tensor, logits: tf.Tensor, widths: Sequence[int], message
         raise ValueError(f"{message} Expected shape {' or '.join(map(str, allowed))}, got {tensor.shape}.")
     shape, outer = tf.shape(tensor), tf.shape(logits)[:-1]
     fits = tf.reduce_any([_same(shape, tf.concat([outer, [width]], 0)) for width in widths])
-    return require(fits, message, ["Shape of logits and what came:", tf.shape(logits), shape], tensor)
+    return require(fits, message, lambda: ["Shape of logits and what came:", tf.shape(logits), shape], tensor)
 
 
 def _same(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
@@ -95,17 +89,15 @@ def _same(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 
 def in_range(labels: tf.Tensor, maximum: int | None, message: str) -> tf.Tensor:
-    """`labels`, all of them within `[0, maximum]`, None standing for no upper bound; a NaN is not.
-
-    Raises:
-        ValueError: the values are known now and one is outside.
-        tf.errors.InvalidArgumentError: when the graph runs.
-    """
+    """`labels`, all of them within `[0, maximum]`, None standing for no upper bound; a NaN is not."""
     fine = labels >= tf.cast(0, labels.dtype)
     if maximum is not None:
         fine = tf.logical_and(fine, labels <= tf.cast(maximum, labels.dtype))
-    outside = tf.boolean_mask(labels, tf.logical_not(fine))
-    return require(tf.reduce_all(fine), message, ["Got", outside], labels)
+
+    def outside() -> list[Any]:
+        return ["Got", tf.boolean_mask(tf.reshape(labels, [-1]), tf.reshape(tf.logical_not(fine), [-1]))]
+
+    return require(tf.reduce_all(fine), message, outside, labels)
 
 
 def loss_reduction(value: str) -> str:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from heads.keys import MetricKeys, SignatureKeys, metric_key, scope_name
-from heads.optimizers import train_op
+from heads.keys import MetricKeys, SignatureKeys, metric_key, output_key, scope_name
 from heads.signatures import Classify, Predict, Regress, Signature
 
 if TYPE_CHECKING:
@@ -27,13 +26,10 @@ def build_spec(
     mode: str,
     logits: Any,
     labels: Any,
-    optimizer: Any,
-    trainable_variables: Any,
-    train_op_fn: Callable[[tf.Tensor], Any] | None,
-    update_ops: Sequence[Any] | None,
     regularization_losses: Sequence[tf.Tensor] | None,
+    train: Callable[[tf.Tensor], Any],
 ) -> Any:
-    """The `tf.estimator.EstimatorSpec` of a head; see `Head.create_estimator_spec`."""
+    """What `Head.create_estimator_spec` gives; `train` makes the train op from the loss."""
     modes = estimator.ModeKeys
     if mode not in (modes.TRAIN, modes.EVAL, modes.PREDICT):
         raise ValueError(f"mode={mode} unrecognized: expected a value of tf.estimator.ModeKeys.")
@@ -54,8 +50,7 @@ def build_spec(
             return estimator.EstimatorSpec(mode, predictions=predictions, loss=loss, eval_metric_ops=metrics)
         # At the top, as Keras has it: no head's scope stands before the names of an optimizer's variables in a checkpoint.
         with tf.compat.v1.name_scope(None), tf.name_scope("training"):
-            own = head._own_variables()
-            step = train_op(loss, head.loss_reduction, optimizer, trainable_variables, train_op_fn, update_ops, own)
+            step = train(loss)
     _summarize(head, batch, loss, regularization_losses)
     return estimator.EstimatorSpec(mode, predictions=predictions, loss=loss, train_op=step)
 
@@ -68,7 +63,7 @@ def _forward(head: "Head", features: Mapping[str, Any], predictions: Mapping[Any
         raise ValueError(
             f"forward_features must be among the features. Missing: {missing}. Given features: {sorted(features)}."
         )
-    taken = sorted(set(names) & {key for key in predictions if isinstance(key, str)})
+    taken = sorted(set(names) & {key if isinstance(key, str) else output_key(*key) for key in predictions})
     if taken:
         raise ValueError(f"forward_features must not have the names of predictions: {taken}. Rename these features.")
     return {name: tf.identity(features[name]) for name in names}
@@ -85,12 +80,15 @@ def _with_outputs(signatures: Mapping[str, Signature], outputs: Mapping[str, tf.
 def _summarize(head: "Head", batch: Any, loss: tf.Tensor, regularization_losses: Sequence[tf.Tensor] | None) -> None:
     root = head._metrics_root
     with tf.compat.v1.name_scope(None):
-        tf.compat.v1.summary.scalar(metric_key(MetricKeys.LOSS, root), loss)
+        _scalar(metric_key(MetricKeys.LOSS, root), loss)
         for name, own in head._head_losses(batch, "").items():
-            tf.compat.v1.summary.scalar(metric_key(MetricKeys.LOSS, name), own)
+            _scalar(metric_key(MetricKeys.LOSS, name), own)
         if regularization_losses:
-            key = metric_key(MetricKeys.LOSS_REGULARIZATION, root)
-            tf.compat.v1.summary.scalar(key, tf.add_n(list(regularization_losses)))
+            _scalar(metric_key(MetricKeys.LOSS_REGULARIZATION, root), tf.add_n(list(regularization_losses)))
+
+
+def _scalar(key: str, value: tf.Tensor) -> None:
+    tf.compat.v1.summary.scalar(scope_name(key), value)
 
 
 class _Classification(estimator.export.ClassificationOutput):
@@ -125,7 +123,10 @@ def export_output(signature: Signature) -> Any:
 
 def _takes_examples(receiver_tensors: Mapping[str, tf.Tensor]) -> bool:
     tensors = list(receiver_tensors.values())
-    return len(tensors) == 1 and tensors[0].dtype == tf.string
+    if len(tensors) != 1 or tensors[0].dtype != tf.string:
+        return False
+    # A single feature may be a string itself: only examples are parsed.
+    return any(operation.type.startswith("ParseExample") for operation in tensors[0].consumers())
 
 
 def _predict(outputs: Mapping[str, tf.Tensor], receiver_tensors: Mapping[str, tf.Tensor]) -> Any:

@@ -20,6 +20,7 @@ import tensorflow as tf
 from heads import checks
 from heads.keys import MetricKeys, metric_key
 from heads.metrics import WeightedMean, metric_name
+from heads.optimizers import train_op
 from heads.signatures import Signature
 
 Metrics = dict[str, tf.keras.metrics.Metric]
@@ -111,8 +112,8 @@ class Head(ABC):
         features: Mapping[str, Any] | None,
         logits: Any,
         labels: Any,
-        mode: str | None = None,
         regularization_losses: Sequence[tf.Tensor] | None = None,
+        mode: str | None = None,
     ) -> Metrics:
         """`eval_metrics`, as `metrics` made them, after a batch was added; the arguments are those of `loss`."""
         del mode
@@ -152,18 +153,11 @@ class Head(ABC):
         """
         from heads.estimator import build_spec
 
-        return build_spec(
-            self,
-            features,
-            mode,
-            logits,
-            labels,
-            optimizer,
-            trainable_variables,
-            train_op_fn,
-            update_ops,
-            regularization_losses,
-        )
+        def step(loss: tf.Tensor) -> Any:
+            own = self._own_variables()
+            return train_op(loss, self.loss_reduction, optimizer, trainable_variables, train_op_fn, update_ops, own)
+
+        return build_spec(self, features, mode, logits, labels, regularization_losses, step)
 
     def _select(self, predictions: Mapping[Any, tf.Tensor], keys: Sequence[Any]) -> Sequence[Any]:
         """`keys`, each one the key of a prediction."""

@@ -1,10 +1,13 @@
 """Labels as users have them — ids, names, multi-hot, sparse, ragged — made into dense numbers.
 
-The functions keep a label's outer dimensions `[D0, …, DN]` and say in their errors which head they worked for.
+The functions keep a label's outer dimensions `[D0, …, DN]`. What does not fit raises as `heads.checks` says, and the message
+names the head.
 """
 
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from heads import checks
@@ -13,12 +16,7 @@ _MISSING = "You must provide a labels Tensor. Given: None. Check that your data 
 
 
 def dense(labels: Any, logits: tf.Tensor, width: int, head: str | None) -> tf.Tensor:
-    """`labels` as a tensor of shape `logits.shape[:-1] + [width]`; a last dimension of 1 may be left out.
-
-    Raises:
-        ValueError: labels are missing, sparse or ragged, or of another shape.
-        tf.errors.InvalidArgumentError: when the graph runs, for a shape that is only known then.
-    """
+    """`labels` as a tensor of shape `logits.shape[:-1] + [width]`; a last dimension of 1 may be left out."""
     if labels is None:
         raise ValueError(f"{_MISSING}{checks.of_head(head)}.")
     if isinstance(labels, tf.SparseTensor | tf.RaggedTensor):
@@ -38,12 +36,7 @@ def dense(labels: Any, logits: tf.Tensor, width: int, head: str | None) -> tf.Te
 
 
 def class_ids(labels: tf.Tensor, n_classes: int, vocabulary: tuple[str, ...] | None, head: str | None) -> tf.Tensor:
-    """Class ids as int64, shape as `labels`: looked up for names, range-checked for integers.
-
-    Raises:
-        ValueError: the dtype does not fit the head, or a label is known now to be none of the classes.
-        tf.errors.InvalidArgumentError: when the graph runs, for an unknown label.
-    """
+    """Class ids as int64, shape as `labels`: looked up for names, range-checked for integers."""
     if vocabulary is not None:
         if labels.dtype != tf.string:
             raise ValueError(
@@ -63,24 +56,30 @@ def class_ids(labels: tf.Tensor, n_classes: int, vocabulary: tuple[str, ...] | N
 def lookup(names: tf.Tensor, vocabulary: tuple[str, ...], head: str | None) -> tf.Tensor:
     """The index in `vocabulary` of every name, int64, shape as `names`.
 
-    A binary search over the names' fingerprints and a comparison of the names themselves. It keeps no table: a hash table
-    belongs to the graph that it was made in, and a head is used in many (train, eval, export, eager). On constants, such as the
-    vocabulary, the graph optimizer computes the fingerprints once.
-
-    Raises:
-        ValueError: a name is known now not to be in the vocabulary.
-        tf.errors.InvalidArgumentError: when the graph runs, for a name that is not.
+    A binary search over 63-bit fingerprints, which stand for the names. It needs no hash table, which belongs to the graph that
+    it was made in, while a head is used in many: train, eval, export, eager.
     """
-    words = tf.constant(vocabulary)
-    fingerprints = _fingerprint(words)
-    order = tf.argsort(fingerprints)
-    flat = tf.reshape(names, [-1])
-    position = tf.searchsorted(tf.gather(fingerprints, order), _fingerprint(flat))
-    ids = tf.gather(order, tf.minimum(position, len(vocabulary) - 1))
-    found = tf.equal(tf.gather(words, ids), flat)
+    fingerprints, ids = _sorted_fingerprints(vocabulary)
+    wanted = _fingerprint(tf.reshape(names, [-1]))
+    position = tf.minimum(tf.searchsorted(fingerprints, wanted), len(vocabulary) - 1)
+    found = tf.equal(tf.gather(fingerprints, position), wanted)
     message = f"Labels must be in label_vocabulary {list(vocabulary)[:20]}{checks.of_head(head)}. Not in it:"
-    ids = checks.require(tf.reduce_all(found), message, [tf.boolean_mask(flat, tf.logical_not(found))], ids)
-    return tf.cast(tf.reshape(ids, tf.shape(names)), tf.int64)
+
+    def unknown() -> list[tf.Tensor]:
+        return [tf.boolean_mask(tf.reshape(names, [-1]), tf.logical_not(found))]
+
+    position = checks.require(tf.reduce_all(found), message, unknown, position)
+    return tf.reshape(tf.gather(ids, position), tf.shape(names))
+
+
+@lru_cache
+def _sorted_fingerprints(vocabulary: tuple[str, ...]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The names' fingerprints in ascending order, and the ids of the names in that order, both int64."""
+    # A session of its own gives numbers in eager mode and while any graph is built.
+    with tf.Graph().as_default(), tf.compat.v1.Session(config=tf.compat.v1.ConfigProto(device_count={"GPU": 0})) as session:
+        fingerprints = session.run(_fingerprint(tf.constant(vocabulary)))
+    ids = np.argsort(fingerprints)
+    return fingerprints[ids], ids
 
 
 def _fingerprint(words: tf.Tensor) -> tf.Tensor:
@@ -99,10 +98,6 @@ def multi_hot(
         n_classes: how many classes.
         vocabulary: class names, or None.
         head: for messages.
-
-    Raises:
-        ValueError: dtype or shape do not fit, or a value is known now to be none of the classes.
-        tf.errors.InvalidArgumentError: when the graph runs.
     """
     if isinstance(labels, tf.RaggedTensor):
         labels = labels.to_sparse()

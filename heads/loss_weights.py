@@ -59,8 +59,8 @@ class UncertaintyWeights:
     def __init__(self, names: Sequence[str], factors: Sequence[float]) -> None:
         self._names = tuple(names)
         self._factors = tuple(factors)
-        # A variable belongs to a graph, and a head is used in several: TRAIN's, EVAL's, and eagerly, which has one for a key.
-        self._by_graph: dict[tf.Graph, list[tf.Variable]] = {}
+        # A variable belongs to a graph, and a head is used in several: TRAIN's, EVAL's, and eagerly, which is None.
+        self._by_graph: dict[tf.Graph | None, list[tf.Variable]] = {}
 
     def combine(self, losses: Sequence[tf.Tensor]) -> tf.Tensor:
         """The weighted sum and its penalty."""
@@ -70,7 +70,8 @@ class UncertaintyWeights:
     def variables(self) -> list[tf.Variable]:
         """The log variances, float32 scalars that start at 0, in the order of the heads; made when they are first needed."""
         with tf.init_scope():
-            graph = tf.compat.v1.get_default_graph()
+            # Lifted out of a tf.function, the default graph is still that of the function.
+            graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
             if graph not in self._by_graph:
                 # At the top, whatever the scope it is first needed in: TRAIN and EVAL find it in a checkpoint by its name.
                 with tf.compat.v1.name_scope(None):

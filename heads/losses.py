@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from heads.keys import Reduction
+from heads.weights import weighted
 
 
 def sigmoid_cross_entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -42,7 +43,7 @@ def poisson(labels: tf.Tensor, logits: tf.Tensor, full: bool) -> tf.Tensor:
     return tf.nn.log_poisson_loss(labels, logits, compute_full_loss=full)
 
 
-def reduce(losses: tf.Tensor, weights: tf.Tensor, count: tf.Tensor, reduction: str) -> tf.Tensor:
+def reduce(losses: tf.Tensor, weights: tf.Tensor | None, count: tf.Tensor, reduction: str) -> tf.Tensor:
     """The scalar loss of a batch: `Σ w·l`, divided by the number of losses unless `reduction` is `sum`.
 
     The divisor is the number of losses, not the sum of the weights, as `tf.losses.Reduction.SUM_OVER_BATCH_SIZE` has it: a
@@ -50,9 +51,9 @@ def reduce(losses: tf.Tensor, weights: tf.Tensor, count: tf.Tensor, reduction: s
 
     Args:
         losses: `[..., k]`.
-        weights: broadcast to `losses`; a scalar, or `[..., 1]`, or `[..., k]`.
+        weights: `[..., 1]` or `[..., k]`; None for 1.
         count: how many of the losses have a label.
         reduction: a value of `Reduction`.
     """
-    total = tf.reduce_sum(losses * weights)
+    total = tf.reduce_sum(weighted(losses, weights))
     return tf.math.divide_no_nan(total, count) if Reduction.is_mean(reduction) else total

@@ -43,16 +43,11 @@ class MissingLabels(NamedTuple):
             present = tf.not_equal(labels, tf.constant(self.sentinel, labels.dtype))
         if masked is not None:
             present = tf.logical_and(present, masked)
-        valid = tf.constant(filler or "") if labels.dtype == tf.string else tf.constant(0, labels.dtype)
+        valid = tf.constant(filler or "") if labels.dtype == tf.string else tf.zeros([], labels.dtype)
         return tf.where(present, labels, valid), present
 
     def mask(self, features: Mapping[str, Any] | None, logits: tf.Tensor, head: str | None) -> tf.Tensor | None:
-        """Where the mask says that there is a label, boolean `[D0, …, DN, 1]`; None without a mask.
-
-        Raises:
-            ValueError: the mask is not among the features, or its shape is known now and does not fit.
-            tf.errors.InvalidArgumentError: when the graph runs, for a shape that is only known then.
-        """
+        """Where the mask says that there is a label, boolean `[D0, …, DN, 1]`; None without a mask."""
         if self.mask_column is None:
             return None
         if not features or self.mask_column not in features:

@@ -18,16 +18,21 @@ class MultiClassHead(SingleHead):
     Logits are `[D0, …, DN, n_classes]`. Labels are `[D0, …, DN, 1]` or `[D0, …, DN]`: class ids of any integer dtype, or names
     with a `label_vocabulary`.
 
+    >>> head = MultiClassHead(3)
+    >>> logits = tf.constant([[2.0, 0.0, 0.0]])
+    >>> round(float(head.loss(tf.constant([0]), logits)), 4)  # log(e² + 2) - 2
+    0.2395
+    >>> head.predictions(logits)["class_ids"].numpy().tolist()
+    [[0]]
+
     Args:
         n_classes: how many classes, at least 3 (`BinaryClassHead` is for two).
         weight_column: feature with a weight per example, `[D0, …, DN]` or `[D0, …, DN, 1]`.
         label_vocabulary: the classes' names, by class id.
-        loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         loss_fn: instead of softmax cross entropy; returns `[D0, …, DN, 1]`.
-        name: the head's name.
         thresholds: in (0, 1); accuracy, precision and recall are measured at each, every class against the others.
         classes_for_class_based_metrics: class ids or names that get an AUC and a mean probability of their own.
-        **options: what every head takes, see `SingleHead`.
+        loss_reduction, name, **options: see `SingleHead`.
 
     Raises:
         ValueError: `n_classes`, the vocabulary, `loss_reduction` or `loss_fn` is not valid.

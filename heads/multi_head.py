@@ -49,8 +49,14 @@ class MultiHead(Head):
     keys (head name, prediction key). A SavedModel serves the first head by default.
 
     `predictions` takes keys (head name, key), or a key alone for that of every head that has it. Labels are a dictionary by
-    head name. Logits are one, too, or a tensor `[D0, …, DN, logits_dimension]`, which is divided
-    along its last dimension in the order of the heads.
+    head name. Logits are one, too, or a tensor `[D0, …, DN, logits_dimension]`, which is divided along its last dimension in
+    the order of the heads.
+
+    >>> from heads import BinaryClassHead, RegressionHead
+    >>> head = MultiHead([BinaryClassHead(name="sold"), RegressionHead(name="price")], head_weights=[1.0, 0.5])
+    >>> labels = {"sold": tf.constant([1]), "price": tf.constant([5.0])}
+    >>> round(float(head.loss(labels, tf.constant([[0.0, 2.0]]))), 4)  # 0.6931 + 0.5 · 3²
+    5.1931
 
     Args:
         heads: the heads, in order, each with a name of its own; any iterable. A `MultiHead` among them is one head, and the

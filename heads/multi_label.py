@@ -18,17 +18,20 @@ class MultiLabelHead(SingleHead):
     Logits are `[D0, …, DN, n_classes]`. Labels are multi-hot `[D0, …, DN, n_classes]` with values in [0, 1], or a
     `SparseTensor` or `RaggedTensor` that lists every example's class ids, or names with a `label_vocabulary`.
 
+    >>> head = MultiLabelHead(2, label_vocabulary=["funny", "sad"])
+    >>> logits = tf.constant([[0.0, 2.0], [0.0, -2.0]])
+    >>> round(float(head.loss(tf.ragged.constant([["sad"], []]), logits)), 4)  # (0.6931 + 0.1269) / 2, twice
+    0.41
+
     Args:
         n_classes: how many classes, at least 2.
         weight_column: feature with a weight per example, `[D0, …, DN]` or `[D0, …, DN, 1]`.
         thresholds: in (0, 1); accuracy, precision and recall are measured at each.
         label_vocabulary: the classes' names, by class id.
-        loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         loss_fn: instead of the head's loss; gets multi-hot labels and returns `[D0, …, DN, 1]`.
         classes_for_class_based_metrics: class ids or names that get an AUC and a mean probability of their own.
-        name: the head's name.
         class_weights: a weight for each class in the loss: `Σ wᵢ·lᵢ / n_classes`.
-        **options: what every head takes, see `SingleHead`.
+        loss_reduction, name, **options: see `SingleHead`.
 
     Raises:
         ValueError: an argument is not valid.

@@ -132,4 +132,14 @@ def _apply(optimizer: Any, pairs: list[tuple[Any, tf.Variable]]) -> Any:
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return tf.identity(optimizer.iterations)
 
-    return apply([gradient for gradient, _ in pairs])
+    try:
+        return apply([gradient for gradient, _ in pairs])
+    except RuntimeError as error:
+        # The replicas of most strategies meet to add up their gradients, which they can not from within such a function.
+        if not tf.distribute.has_strategy():
+            raise
+        name, strategy = type(optimizer).__name__, type(tf.distribute.get_strategy()).__name__
+        raise ValueError(
+            f"{name}, of Keras 2.11 or later, does not train under {strategy} in an Estimator. "
+            f"Use tf.keras.optimizers.legacy.{name}."
+        ) from error

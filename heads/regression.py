@@ -18,15 +18,20 @@ class RegressionHead(SingleHead):
     Logits are `[D0, …, DN, label_dimension]`. Labels are numbers of the same shape; for `label_dimension=1` the last dimension
     may be left out.
 
+    >>> head = RegressionHead(name="price")
+    >>> logits = tf.constant([[1.0], [2.0]])
+    >>> float(head.loss(tf.constant([1.0, 5.0]), logits))  # (0² + 3²) / 2
+    4.5
+    >>> sorted(head.metrics())
+    ['average_loss/price', 'label/mean/price', 'prediction/mean/price']
+
     Args:
         label_dimension: how many numbers per example.
         weight_column: feature with weights `[D0, …, DN]`, `[D0, …, DN, 1]` or `[D0, …, DN, label_dimension]`.
-        loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         loss_fn: instead of squared error; returns `[D0, …, DN, label_dimension]`.
         inverse_link_fn: makes a prediction from logits, for a generalized linear model; the identity when left out. `loss_fn`
             must match it.
-        name: the head's name.
-        **options: what every head takes, see `SingleHead`.
+        loss_reduction, name, **options: see `SingleHead`.
 
     Raises:
         ValueError: `label_dimension`, `loss_reduction` or `loss_fn` is not valid.
@@ -98,13 +103,15 @@ class PoissonRegressionHead(RegressionHead):
 
     Logits and labels are as for `RegressionHead`; labels must not be negative.
 
+    >>> head = PoissonRegressionHead(compute_full_loss=False)
+    >>> float(head.loss(tf.constant([3.0]), tf.constant([[0.0]])))  # exp(0) - 0·3
+    1.0
+
     Args:
         label_dimension: how many numbers per example.
         weight_column: feature with weights `[D0, …, DN]`, `[D0, …, DN, 1]` or `[D0, …, DN, label_dimension]`.
-        loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
         compute_full_loss: whether the loss has Stirling's approximation of `log(z!)`, which does not depend on the logits.
-        name: the head's name.
-        **options: what every head takes, see `SingleHead`.
+        loss_reduction, name, **options: see `SingleHead`.
 
     Raises:
         ValueError: `label_dimension` or `loss_reduction` is not valid.
@@ -140,11 +147,12 @@ class LogisticRegressionHead(RegressionHead):
     It differs from `BinaryClassHead` in that it speaks of numbers, not of classes: labels are in [0, 1], predictions are
     `predictions` and `logits`, and the default signature is a regression.
 
+    >>> float(LogisticRegressionHead().predictions(tf.constant([[0.0]]))["predictions"][0, 0])
+    0.5
+
     Args:
         weight_column: feature with weights `[D0, …, DN]` or `[D0, …, DN, 1]`.
-        loss_reduction: a value of `tf.losses.Reduction` but `NONE`.
-        name: the head's name.
-        **options: what every head takes, see `SingleHead`.
+        loss_reduction, name, **options: see `SingleHead`.
 
     Raises:
         ValueError: `loss_reduction` is not valid.

@@ -18,6 +18,12 @@ class SequentialHeadWrapper(Head):
     `RaggedTensor` with a value for every step that the mask names. Predictions and signatures are those of all steps, and the
     mask is given out with them.
 
+    >>> from heads import RegressionHead
+    >>> head = SequentialHeadWrapper(RegressionHead(), sequence_length_mask="mask")
+    >>> labels, logits = tf.constant([[1.0, 3.0, 0.0]]), tf.zeros([1, 3, 1])
+    >>> float(head.loss(labels, logits, {"mask": tf.constant([[True, True, False]])}))  # (1² + 3²) / 2
+    5.0
+
     Args:
         static_head: the head to wrap; no `MultiHead`.
         sequence_length_mask: name of the feature with the mask, boolean `[batch, steps]`.
@@ -123,21 +129,20 @@ class SequentialHeadWrapper(Head):
         """The steps that the mask names as rows: `[steps in the mask, …]`, at least rank 2."""
         if value is None:
             raise ValueError(f"You must provide a {what} Tensor. Given: None{checks.of_head(self.name)}.")
-        count = tf.reduce_sum(tf.cast(mask, tf.int32))
-        rank = value.shape.rank if hasattr(value, "shape") else None
+        if not isinstance(value, tf.SparseTensor | tf.RaggedTensor):
+            value = tf.convert_to_tensor(value)
+        rank = value.shape.rank
+        if rank is not None and rank < 2:
+            raise ValueError(f"Input tensor expected to have at least 2 dimensions, got {rank} instead: {what}.")
         if isinstance(value, tf.SparseTensor):
-            values = tf.sparse.reorder(value).values
-            rows = tf.reshape(values, [-1, *value.shape[2:]]) if rank != 2 else values
+            rows = tf.reshape(tf.sparse.reorder(value).values, tf.concat([[-1], value.dense_shape[2:]], axis=0))
         elif isinstance(value, tf.RaggedTensor):
             rows = value.merge_dims(0, 1)
         else:
-            tensor = tf.convert_to_tensor(value)
-            rank = tensor.shape.rank
-            rows = tf.boolean_mask(tensor, mask)
-        if rank is not None and rank < 2:
-            raise ValueError(f"Input tensor expected to have at least 2 dimensions, got {rank} instead: {what}.")
+            rows = tf.boolean_mask(value, mask)
         rows = tf.expand_dims(rows, -1) if rank == 2 else rows
+        count = tf.reduce_sum(tf.cast(mask, tf.int32))
         message = (
             f"Tensor shape is incompatible with provided mask: {what}{checks.of_head(self.name)}. Steps in the mask, rows:"
         )
-        return checks.require(tf.equal(tf.shape(rows)[0], count), message, [count, tf.shape(rows)[0]], rows)
+        return checks.require(tf.equal(tf.shape(rows)[0], count), message, lambda: [count, tf.shape(rows)[0]], rows)

@@ -12,7 +12,7 @@ A kind of head answers a few hooks, and the rest follows:
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict
 
 import tensorflow as tf
 
@@ -58,17 +58,19 @@ class Batch(NamedTuple):
 
     Attributes:
         labels: dense numbers that fit the logits.
-        weights: broadcast to the losses; 1 without a weight column.
+        weights: broadcast to the losses; None, which stands for 1, when every row counts the same.
         losses: unweighted, elementwise: `[D0, …, DN, 1]`, or as wide as the labels.
         labelled: how many of the losses have a label, a float32 scalar.
         predictions: by key.
+        kept: what several metrics need of the batch, see `heads.metrics.once`.
     """
 
     labels: tf.Tensor
-    weights: tf.Tensor
+    weights: tf.Tensor | None
     losses: tf.Tensor
     labelled: tf.Tensor
     predictions: Predictions
+    kept: dict[Any, Any]
 
 
 class Options(TypedDict, total=False):
@@ -105,13 +107,16 @@ class SingleHead(Head):
         loss_reduction: str = Reduction.SUM_OVER_BATCH_SIZE,
         loss_fn: Callable[..., tf.Tensor] | None = None,
         name: str | None = None,
-        **options: Unpack[Options],
+        *,
+        missing_label: Sentinel | None = None,
+        mask_column: str | None = None,
+        forward_features: Sequence[str] = (),
     ) -> None:
-        super().__init__(loss_reduction, name, options.get("forward_features", ()))
+        super().__init__(loss_reduction, name, forward_features)
         self._weight_column = weights.check_column(weight_column)
         self._loss_fn_takes_features = checks.loss_fn(loss_fn)
         self._loss_fn = loss_fn
-        self._missing = MissingLabels(options.get("missing_label"), options.get("mask_column"))
+        self._missing = MissingLabels(missing_label, mask_column)
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -162,9 +167,9 @@ class SingleHead(Head):
         encoded = self._encode_labels(raw, logits)
         loss = self._own_loss(encoded, logits, features) if self._loss_fn else self._example_loss(encoded, logits)
         if present is None:
-            return Batch(encoded, weight, loss, tf.cast(tf.size(loss), tf.float32), predictions)
+            return Batch(encoded, weight, loss, tf.cast(tf.size(loss), tf.float32), predictions, {})
         counts = tf.zeros_like(loss) + tf.cast(present, tf.float32)
-        return Batch(encoded, weight * counts, loss, tf.reduce_sum(counts), predictions)
+        return Batch(encoded, weights.weighted(counts, weight), loss, tf.reduce_sum(counts), predictions, {})
 
     def _fill_missing(self, raw: Any, logits: tf.Tensor, features: Mapping[str, Any] | None) -> tuple[Any, tf.Tensor | None]:
         """Labels that can be encoded, and where the row has one (broadcast to the losses); None when it always does."""

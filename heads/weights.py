@@ -22,15 +22,10 @@ def check_column(column: Any) -> Any:
 
 def of_batch(
     features: Mapping[str, Any] | None, column: Any, logits: tf.Tensor, widths: Sequence[int], head: str | None
-) -> tf.Tensor:
-    """Weights as float32 `[D0, …, DN, w]`, w one of `widths`; the scalar 1 without a column.
-
-    Raises:
-        ValueError: the feature is missing, is not numeric, or its shape is known now and does not fit.
-        tf.errors.InvalidArgumentError: when the graph runs, for a shape that is only known then.
-    """
+) -> tf.Tensor | None:
+    """Weights as float32 `[D0, …, DN, w]`, w one of `widths`; None, which stands for 1, without a column."""
     if column is None:
-        return tf.constant(1.0)
+        return None
     name = column if isinstance(column, str) else column.key
     if not features or name not in features:
         raise ValueError(
@@ -45,3 +40,8 @@ def of_batch(
         raise ValueError(f"Weight column should be castable to float. Given dtype: {weights.dtype}{checks.of_head(head)}.")
     message = f"weights shape must be [D0, D1, ... DN] or {' or '.join(f'[D0, D1, ... DN, {w}]' for w in widths)}"
     return checks.matches(tf.cast(weights, tf.float32), logits, widths, f"{message}{checks.of_head(head)}.")
+
+
+def weighted(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """`values` times their weights, of which None are all 1."""
+    return values if weights is None else values * weights

