@@ -89,6 +89,9 @@ class MultiHead(Head):
                 raise ValueError(f"A head must not be named {name!r}: a SavedModel's signature has that name. Rename the head.")
         if len(set(names)) < len(names):
             raise ValueError(f"The names of heads must differ from one another. Given: {names}")
+        within = [f"{b!r} in {a!r}" for a in names for b in names if str(b).startswith(f"{a}/")]
+        if within:
+            raise ValueError(f"A head's name must not begin with another's and a slash: {within}. Signatures would collide.")
         reductions = {str(head.name): head.loss_reduction for head in self._heads}
         if len(set(reductions.values())) > 1:
             raise ValueError(f"The loss_reduction must be the same for different heads. Given: {reductions}")

@@ -30,6 +30,11 @@ LABELS = {"a": [[0.0]], "b": [[0.0, 0.0]]}
             id="empty-name",
         ),
         pytest.param(
+            lambda: heads.MultiHead([heads.RegressionHead(name="a"), heads.RegressionHead(name="a/predict")]),
+            "^A head's name must not begin with another's and a slash: .*'a/predict' in 'a'",
+            id="name-within-a-name",
+        ),
+        pytest.param(
             lambda: regressions(head_weights=[1.0]),
             r"^heads and head_weights must have the same size. Given len\(heads\): 2. Given len\(head_weights\): 1.",
             id="too-few-weights",
