@@ -36,6 +36,9 @@ from service.types import Array, Output
 Run: TypeAlias = Callable[[Mapping[str, Array], Outputs], Mapping[Output, Array]]
 Answer: TypeAlias = Mapping[Output, Array]
 
+MAX_TURNS = 8
+"""So many turns of the event loop the requests that follow a batch may take to come in, before the first of them is run."""
+
 LONG_RUN_S = 0.002
 """After so long a wait behind a running batch, a second thread of the replica lends a hand."""
 
@@ -83,6 +86,9 @@ class Batcher:
         self._whole: set[Output] = set()
         self._closing = False
         self._rousing: asyncio.AbstractEventLoop | None = None
+        self._turns = 0
+        self._seen_rows = 0
+        self._last_rows = 1
         self._helping: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
@@ -191,7 +197,14 @@ class Batcher:
 
     def _rouse(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wakes a thread of the least loaded replica; when all are at work, only after a while."""
-        self._rousing = None
+        # Clients that were answered together ask again one after the other: while they come in, and are fewer than last time,
+        # another turn of the loop makes one batch of them. A lone request is never held up.
+        waiting = self._waiting_rows
+        if self._seen_rows < waiting < self._last_rows and self._turns < MAX_TURNS:
+            self._seen_rows, self._turns = waiting, self._turns + 1
+            loop.call_soon(self._rouse, loop)
+            return
+        self._rousing, self._seen_rows, self._turns = None, 0, 0
         worker = self._idlest()
         if worker is None:
             return
@@ -215,11 +228,18 @@ class Batcher:
         while True:
             batch, outputs, wait_s = self._take(worker)
             if batch:
+                began_s, rests, answers = time.monotonic(), False, []
                 try:
-                    _deliver(self._answers(worker.run, batch, outputs))
+                    answers = self._answers(worker.run, batch, outputs)
+                    # After a short run it pays to wait until the loop has read what the answered clients send next: the loop
+                    # wakes this thread. A long run has given the next batch time to grow.
+                    rests = not self._closing and time.monotonic() - began_s < LONG_RUN_S
                 finally:
                     with self._lock:
                         self._busy[worker.replica] -= 1
+                        worker.idle = rests  # before the loop hears of it, or its call would find nobody
+                if self._deliver(answers) and rests:
+                    worker.wake.get()
             elif self._closing and wait_s is None:
                 return
             else:
@@ -240,6 +260,7 @@ class Batcher:
             batch = [lane[position] for position in positions]
             for request in batch:
                 self._dequeue(request)
+            self._last_rows = sum(request.rows for request in batch)
             self._busy[worker.replica] += 1
             helper = self._idlest() if self._lanes else None
             if helper is not None and not self._busy[helper.replica]:
@@ -259,6 +280,35 @@ class Batcher:
             if full or lane[0].lane is None or lane[0].arrived_s + self._timeout_s <= now_s:
                 return lane, None
         return None, oldest[0][0].arrived_s + self._timeout_s - now_s
+
+    def _deliver(self, answers: list[tuple[_Request, Answer | Exception]]) -> bool:
+        """Hands the answers to the event loops that wait for them: one call a batch, as each wakes a loop.
+
+        Returns:
+            Whether a loop was told, and will rouse a thread for what waits.
+        """
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Answer | Exception]]] = {}
+        for request, answer in answers:
+            loops.setdefault(request.future.get_loop(), []).append((request, answer))
+        told = bool(loops)
+        for loop, its_answers in loops.items():
+            try:
+                loop.call_soon_threadsafe(self._resolve, loop, its_answers)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                told = False
+        return told
+
+    def _resolve(self, loop: asyncio.AbstractEventLoop, answers: list[tuple[_Request, Answer | Exception]]) -> None:
+        for request, answer in answers:
+            if request.future.done():
+                continue
+            if isinstance(answer, Exception):
+                request.future.set_exception(answer)
+            else:
+                request.future.set_result(answer)
+        if self._lanes and self._rousing is not loop:
+            self._rousing = loop
+            loop.call_soon(self._rouse, loop)
 
     def _answers(self, run: Run, batch: list[_Request], outputs: Outputs) -> list[tuple[_Request, Answer | Exception]]:
         """Every request with its answer or its error. A batch that fails is halved until the one to blame is alone."""
@@ -296,25 +346,3 @@ def _expire(name: str, requests: list[_Request]) -> None:
     for request in requests:
         if not request.future.done():
             request.future.set_exception(_too_late(name))
-
-
-def _deliver(answers: list[tuple[_Request, Answer | Exception]]) -> None:
-    """Hands the answers to the event loops that wait for them: one call a batch, as each wakes a loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Answer | Exception]]] = {}
-    for request, answer in answers:
-        loops.setdefault(request.future.get_loop(), []).append((request, answer))
-    for loop, its_answers in loops.items():
-        try:
-            loop.call_soon_threadsafe(_resolve, its_answers)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            continue
-
-
-def _resolve(answers: list[tuple[_Request, Answer | Exception]]) -> None:
-    for request, answer in answers:
-        if request.future.done():
-            continue
-        if isinstance(answer, Exception):
-            request.future.set_exception(answer)
-        else:
-            request.future.set_result(answer)
