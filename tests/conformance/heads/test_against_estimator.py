@@ -1,6 +1,7 @@
 """Our heads and tf.estimator's side by side on the same numbers: every head, label form, rank, weights, reduction, mode."""
 
 import inspect
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -72,3 +73,34 @@ def drop_class_lists(case: Case, predictions: dict[str, object]) -> None:
 def test_no_head_is_missing() -> None:
     public = {name for name in heads.__all__ if inspect.isclass(getattr(heads, name)) and name.endswith("Head")}
     assert public - {"Head", "SingleHead", "MultiHead"} == {case.kind for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASE_PARAMETERS)
+def test_export_outputs(case: Case) -> None:
+    batch = batches(case, (5,), count=1)[0]
+    found = []
+    for library in (heads, tf.estimator):
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            spec = case.make(library).create_estimator_spec({}, tf.estimator.ModeKeys.PREDICT, tf.constant(batch.logits))
+            session.run(tf.compat.v1.tables_initializer())
+            found.append({name: (kind(output), session.run(tensors(output))) for name, output in spec.export_outputs.items()})
+    ours, theirs = found
+    assert ours.keys() == theirs.keys()
+    for name, (method, values) in theirs.items():
+        assert ours[name][0] == method
+        assert ours[name][1].keys() == values.keys()
+        for key, value in values.items():
+            close(ours[name][1][key], value, f"{name} {key}")
+
+
+def kind(output: Any) -> str:
+    export = tf.estimator.export
+    kinds = (export.ClassificationOutput, export.RegressionOutput, export.PredictOutput)
+    return next(known.__name__ for known in kinds if isinstance(output, known))
+
+
+def tensors(output: Any) -> dict[str, tf.Tensor]:
+    if isinstance(output, tf.estimator.export.PredictOutput):
+        return dict(output.outputs)
+    parts = {key: getattr(output, key, None) for key in ("scores", "classes", "value")}
+    return {key: tensor for key, tensor in parts.items() if tensor is not None}
