@@ -20,7 +20,7 @@ class _Head(Part):
 
     @property
     def columns(self) -> Sequence[str]:
-        """The columns that hold labels."""
+        """The columns that hold labels; every kind of head says which."""
         raise NotImplementedError
 
     @property
