@@ -15,7 +15,6 @@ known, are in alphabetical order.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from service.card import Card
@@ -30,18 +29,10 @@ TensorNames = Mapping[str, Mapping[str, str]]
 """Signature → output → the name of the tensor in the graph."""
 
 
-@dataclass(frozen=True)
-class Layout:
-    """A model's description and, for every output, the signature and the name that it has there."""
-
-    spec: ModelSpec
-    sources: Mapping[Output, tuple[str, str]]
-
-
 def layout(
     name: str, version: int, signatures: Mapping[str, SignatureSpec], card: Card | None, tensor_names: TensorNames
-) -> Layout:
-    """How to call the model. `tensor_names` is needed without a card only. Raises ModelLoadError."""
+) -> ModelSpec:
+    """What the model is and how to call it. `tensor_names` is needed without a card only. Raises ModelLoadError."""
     if not signatures:
         raise ModelLoadError("The SavedModel has no signatures; export it with at least a 'serving_default'.")
     if card is not None:
@@ -54,10 +45,10 @@ def layout(
     first = _first_head(grouped, sources, signatures, tensor_names)
     heads = tuple(HeadSpec(head, tuple(grouped[head])) for head in sorted(grouped, key=lambda head: (head != first, head)))
     inputs = _inputs(signatures[signature] for signature in dict.fromkeys(source[0] for source in sources.values()))
-    return Layout(ModelSpec(name, version, inputs, heads, signatures, _example(inputs)), sources)
+    return ModelSpec(name, version, inputs, heads, signatures, _example(inputs), sources=sources)
 
 
-def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], card: Card) -> Layout:
+def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], card: Card) -> ModelSpec:
     predict = signatures.get(PREDICT)
     if predict is None:
         raise ModelLoadError(f"The model card needs a signature 'predict'; the SavedModel has {listed(signatures)}.")
@@ -78,7 +69,7 @@ def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], c
                 f"The model card says input {given.name!r} is {given.dtype} {given.shape}; "
                 f"signature 'predict' says {declared.dtype} {declared.shape}."
             )
-    spec = ModelSpec(
+    return ModelSpec(
         name,
         version,
         inputs,
@@ -89,8 +80,8 @@ def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], c
         card.created_at,
         card.headserve_version,
         card.tensorflow_version,
+        sources,
     )
-    return Layout(spec, sources)
 
 
 def _sources(signatures: Mapping[str, SignatureSpec]) -> dict[Output, tuple[str, str]]:
@@ -102,7 +93,7 @@ def _sources(signatures: Mapping[str, SignatureSpec]) -> dict[Output, tuple[str,
 
     if PREDICT in signatures and any("/" in spec.name for spec in signatures[PREDICT].outputs):
         return {
-            (head or DEFAULT_HEAD, key): (PREDICT, name)
+            (head.lstrip(":") or DEFAULT_HEAD, key): (PREDICT, name)
             for name in sorted(spec.name for spec in signatures[PREDICT].outputs)
             for head, _, key in [name.rpartition("/")]
         }

@@ -18,7 +18,7 @@ from service.errors import HeadserveError, ModelLoadError
 from service.model_options import BatchingOptions, ModelOptions
 from service.servable import Servable
 from service.servable import load as load_servable
-from service.types import Array, InferRequest, ModelSpec, Output
+from service.types import Array, InferRequest, ModelSpec, Output, TensorSpec
 from service.warmup import example_request, recorded_requests, repeated
 
 WARM_ROWS = 32
@@ -58,7 +58,7 @@ class Model:
         self._cost_of_all_s = 0.0
         self._compiled = options.compute.jit_compile
         self._whole = _whole_outputs(self.spec)
-        self._stackable = all(tensor.shape is None or tensor.shape[:1] == (-1,) for tensor in self.spec.inputs)
+        self._stackable = all(map(_has_rows, self.spec.inputs))
         self._batching = _batching(options)
         runs = [partial(self._run, servable) for servable in servables]
         self._batcher = Batcher(self.spec.name, runs, self._batching, threads=threads, share=self._share)
@@ -74,7 +74,7 @@ class Model:
         Raises:
             HeadserveError: of the kind that fits; see `Batcher.submit`.
         """
-        alone = not self._stackable or not self._whole.isdisjoint(request.outputs)
+        alone = not self._whole.isdisjoint(request.outputs)
         return await self._batcher.submit(request.inputs, request.outputs, deadline, alone=alone)
 
     def warm_up(self) -> None:
@@ -158,7 +158,7 @@ class Model:
 
     def _share(self, selections: Iterable[Outputs]) -> Outputs | None:
         """All outputs, if one run of them costs no more than a run for each selection; measured in `warm_up`."""
-        if not self._costs_s:
+        if not self._costs_s or any(head not in self._costs_s for selection in selections for head, _ in selection):
             return None
         apart_s = sum(max(self._costs_s[head] for head, _ in selection) for selection in set(selections))
         return self._all if self._cost_of_all_s <= apart_s else None
@@ -174,7 +174,14 @@ def _batching(options: ModelOptions) -> BatchingOptions:
 
 
 def _whole_outputs(spec: ModelSpec) -> frozenset[Output]:
-    """The outputs whose declared shape has no rows of any number, so that they cannot be told apart in a batch."""
+    """The outputs that cannot be told apart in a batch: they, or inputs of theirs, are declared without rows of any number."""
     return frozenset(
-        (head.name, key.name) for head in spec.heads for key in head.keys if key.shape is not None and key.shape[:1] != (-1,)
+        spec.output(name, tensor.name)
+        for name, signature in spec.signatures.items()
+        for tensor in signature.outputs
+        if not _has_rows(tensor) or not all(map(_has_rows, signature.inputs))
     )
+
+
+def _has_rows(tensor: TensorSpec) -> bool:
+    return tensor.shape is None or tensor.shape[:1] == (-1,)

@@ -8,16 +8,16 @@ third to a half of a millisecond of Python around it, that is binding arguments,
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 from service.card import read_card
 from service.devices import runtime as runtime  # noqa: PLC0414 - its former place
-from service.discovery import SERVING_DEFAULT, Layout, TensorNames, layout
+from service.discovery import SERVING_DEFAULT, TensorNames, layout
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
 from service.model_options import ComputeOptions
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
@@ -29,7 +29,12 @@ SINGLE_THREADED = "SINGLE_THREADED_EXECUTOR"
 """Runs the ops of a graph in the calling thread, one after the other, each with all cores. TensorFlow's default hands them
 to a pool of threads that spin while they wait, which costs more time of the processor than a small model computes."""
 
-Graph: TypeAlias = Callable[..., Any]
+
+class Graph(NamedTuple):
+    """What computes a selection of outputs: takes a tensor for each of `inputs`, and returns one for each output."""
+
+    inputs: tuple[TensorSpec, ...]
+    call: Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -47,8 +52,9 @@ class Servable:
         """The outputs asked for, computed in one graph run. Raises RejectedByModelError, ModelError."""
         with _translated(self.spec.name), self._placed():
             ordered = tuple(sorted(outputs))  # one graph for a selection, in whatever order it is asked for
-            feeds = [self._constant(inputs[tensor.name], tensor.dtype) for tensor in self.spec.inputs]
-            results = dict(zip(ordered, self._graph(ordered)(*feeds), strict=True))
+            graph = self._graph(ordered)
+            feeds = [self._constant(inputs[tensor.name], tensor.dtype) for tensor in graph.inputs]
+            results = dict(zip(ordered, graph.call(*feeds), strict=True))
             return {output: results[output].numpy() for output in outputs}
 
     @contextmanager
@@ -80,37 +86,38 @@ def load(name: str, version: int, folder: Path, device: str | None = None, compu
         raise
     except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
         raise ModelLoadError(f"TensorFlow cannot load {folder}: {_cleaned(str(error)) or type(error).__name__}") from error
-    plan = layout(name, version, signatures, card, tensor_names)
-    dtypes = {tensor.dtype: tf.dtypes.as_dtype(tensor.dtype) for tensor in plan.spec.inputs}
+    spec = layout(name, version, signatures, card, tensor_names)
+    inputs = [tensor for signature in signatures.values() for tensor in signature.inputs]
+    dtypes = {tensor.dtype: tf.dtypes.as_dtype(tensor.dtype) for tensor in inputs}
 
     @lru_cache(MAX_GRAPHS)
     def graph(outputs: tuple[Output, ...]) -> Graph:
-        return _trace(loaded, plan, outputs, compute)
+        return _trace(loaded, spec, outputs, compute)
 
-    return Servable(plan.spec, device, graph, lambda array, dtype: tf.constant(array, dtypes[dtype]), placed, graph.cache_clear)
+    return Servable(spec, device, graph, lambda array, dtype: tf.constant(array, dtypes[dtype]), placed, graph.cache_clear)
 
 
-def _trace(loaded: Any, plan: Layout, outputs: tuple[Output, ...], compute: ComputeOptions) -> Graph:
-    """One graph for these outputs; its arguments are the inputs in the order of the spec."""
-    import tensorflow as tf
-
-    sources = [plan.sources[output] for output in outputs]
-    needed = dict.fromkeys(signature for signature, _ in sources)
-    names = [spec.name for spec in plan.spec.inputs]
-    takes = {name: {spec.name for spec in plan.spec.signatures[name].inputs} for name in needed}
-    argument_specs = _argument_specs(loaded, {signature for signature, _ in plan.sources.values()})
+def _trace(loaded: Any, spec: ModelSpec, outputs: tuple[Output, ...], compute: ComputeOptions) -> Graph:
+    """One graph for these outputs, with the inputs of the signatures that it needs."""
+    sources = [spec.source(output) for output in outputs]
+    takes = {name: [tensor.name for tensor in spec.signatures[name].inputs] for name, _ in sources}
+    inputs = {tensor.name: tensor for name in takes for tensor in spec.signatures[name].inputs}
 
     def run(*arguments: Any) -> list[Any]:
-        feeds = dict(zip(names, arguments, strict=True))
-        results = {
-            name: loaded.signatures[name](**{key: feed for key, feed in feeds.items() if key in takes[name]}) for name in needed
-        }
+        feeds = dict(zip(inputs, arguments, strict=True))
+        results = {name: loaded.signatures[name](**{key: feeds[key] for key in keys}) for name, keys in takes.items()}
         return [results[signature][name] for signature, name in sources]
 
+    return Graph(tuple(inputs.values()), _compiled(run, [_declared(loaded, takes, name) for name in inputs], compute))
+
+
+def _compiled(run: Callable[..., list[Any]], specs: list[Any], compute: ComputeOptions) -> Callable[..., Any]:
+    """The function as a graph, called with as little around it as there can be."""
+    import tensorflow as tf
+
     if compute.jit_compile:  # one program for each batch size: XLA knows no sizes that vary
-        compiled: Graph = tf.function(run, jit_compile=True, autograph=False)
+        compiled: Callable[..., Any] = tf.function(run, jit_compile=True, autograph=False)
         return compiled
-    specs = [argument_specs[name] for name in names]
     concrete = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
     captured, dtypes = concrete.captured_inputs, [tensor.dtype for tensor in concrete.outputs]
     config = _rewriting(compute.mixed_precision)
@@ -145,12 +152,13 @@ def _rewriting(mixed_precision: bool) -> bytes:
     return bytes(config.SerializeToString())
 
 
-def _argument_specs(loaded: Any, signatures: set[str]) -> dict[str, Any]:
-    """TensorSpecs by input, as the signatures themselves declare them."""
+def _declared(loaded: Any, signatures: Iterable[str], name: str) -> Any:
+    """The TensorSpec of an input, as the first of the signatures that takes it declares it."""
     import tensorflow as tf
 
-    declared = [loaded.signatures[name].structured_input_signature[1] for name in signatures]
-    return {name: tf.TensorSpec(spec.shape, spec.dtype) for specs in declared for name, spec in specs.items()}
+    declared = (loaded.signatures[signature].structured_input_signature[1] for signature in signatures)
+    spec = next(specs[name] for specs in declared if name in specs)
+    return tf.TensorSpec(spec.shape, spec.dtype)
 
 
 def _signature_spec(function: Any) -> SignatureSpec:

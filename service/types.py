@@ -5,6 +5,7 @@ Neither FastAPI nor TensorFlow is imported here.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 Output: TypeAlias = tuple[str, str]
-"""`(head, key)`: one prediction."""
+"""`(head, key)`: one prediction. Or `(":" + signature, name)`: an output of a signature that is no head's."""
 
 
 def output_key(head: str, key: str) -> str:
@@ -76,6 +77,21 @@ class ModelSpec:
     created_at: str | None = None
     headserve_version: str | None = None
     tensorflow_version: str | None = None
+    sources: Mapping[Output, tuple[str, str]] = field(default_factory=dict)
+    """For every head's output, the signature and the name that it has there."""
+
+    def output(self, signature: str, name: str) -> Output:
+        """What a signature calls `name`: a head's output if it is one, so that both are computed as the same."""
+        return self._by_source.get((signature, name), (f":{signature}", name))
+
+    def source(self, output: Output) -> tuple[str, str]:
+        """The signature that has this output, and its name there; the inverse of `output`."""
+        owner, name = output
+        return (owner[1:], name) if owner.startswith(":") else self.sources[output]
+
+    @cached_property
+    def _by_source(self) -> dict[tuple[str, str], Output]:
+        return {source: output for output, source in self.sources.items()}
 
     @property
     def default_head(self) -> str:

@@ -14,7 +14,7 @@ def signature(*outputs: str, inputs: tuple[TensorSpec, ...] = (X,), width: int =
 
 def heads(signatures, tensor_names=None):
     found = layout("m", 1, signatures, None, tensor_names or {})
-    return {head.name: list(head.key_names) for head in found.spec.heads}, found
+    return {head.name: list(head.key_names) for head in found.heads}, found
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_the_first_head_is_the_one_that_serving_default_answers(default, tensor_
 def test_inputs_are_those_of_all_heads():
     y = TensorSpec("y", "string", None)
     _, found = heads({"a/predict": signature("p"), "b/predict": signature("p", inputs=(y, X))})
-    assert [(spec.name, spec.required) for spec in found.spec.inputs] == [("x", True), ("y", True)]
+    assert [(spec.name, spec.required) for spec in found.inputs] == [("x", True), ("y", True)]
     assert found.sources == {("a", "p"): ("a/predict", "p"), ("b", "p"): ("b/predict", "p")}
 
 
 def test_an_example_is_made():
     inputs = (X, TensorSpec("s", "string", (-1,)), TensorSpec("i", "int64", (-1, -1, 2)), TensorSpec("f", "bool", None))
     _, found = heads({"only": signature("p", inputs=inputs)})
-    assert found.spec.example == {"x": [0.0, 0.0], "s": "text", "i": [[0, 0]], "f": False}
+    assert found.example == {"x": [0.0, 0.0], "s": "text", "i": [[0, 0]], "f": False}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def card(**changes) -> Card:
 
 def test_a_card_says_the_order():
     found = layout("m", 1, {"predict": signature("a/p", "b/p", "a/more")}, card(), {})
-    assert [head.name for head in found.spec.heads] == ["b", "a"]
+    assert [head.name for head in found.heads] == ["b", "a"]
     assert found.sources == {("b", "p"): ("predict", "b/p"), ("a", "p"): ("predict", "a/p")}
 
 

@@ -184,7 +184,7 @@ def test_replicas_are_on_their_devices(models):
         used = []
         for servable in model._servables:
             with servable._placed():
-                tensor = servable._graph((("sum", "value"),))(tf.constant([[1.0, 2.0]]))[0]
+                tensor = servable._graph((("sum", "value"),)).call(tf.constant([[1.0, 2.0]]))[0]
                 used.append(tensor.device[-5:])
         print(*used)
         async def many():

@@ -41,6 +41,13 @@ def test_signatures_describe_a_model_without_card(vectors):
     assert [(tensor.name, tensor.dtype, tensor.shape) for tensor in spec.inputs] == [("x", "float32", (-1, 2))]
 
 
+def test_any_signature_s_outputs_can_be_asked_for(films):
+    ids = films.spec.output("examples:predict", "age/class_ids")
+    assert ids == (":examples:predict", "age/class_ids")
+    assert films.run({"examples": np.array([b"four"], object)}, (ids,))[ids].tolist() == [4]
+    assert films.spec.output("predict", "age/class_ids") == ("age", "class_ids")
+
+
 def test_outputs_come_in_the_order_asked_for(films):
     inputs = {
         "title": np.array([b"Heat", b"\xff"], object),
