@@ -3,34 +3,32 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service import devices
-from service.codec import native
+from service.api import Api
 from service.config import Settings
-from service.errors import BodyTooLargeError, HeadserveError, RequestError, UnknownPathError, WrongMethodError
-from service.fast_path import FastPath
+from service.errors import HeadserveError, RequestError, UnknownPathError, WrongMethodError
+from service.inference import Inference
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_models
+from service.problems import answer_to, api_of
 from service.routes import native as native_routes
 from service.routes import ops
 from service.types import Loaded
-
-log = structlog.get_logger("headserve.app")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -48,14 +46,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # The page at /docs brings its own scripts: it works where there is no internet.
     app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
-    app.include_router(native_routes.router(manager, settings, _runtime(manager)))
+    apis: list[Api] = [native_routes.NativeApi()]  # paths that none of them has get the last one's problems
+    app.include_router(native_routes.router(manager, _runtime(manager)))
     app.include_router(ops.router(manager))
     limits = {"max_body_bytes": settings.max_body_bytes, "request_timeout_ms": settings.request_timeout_ms}
-    app.add_middleware(FastPath, manager=manager, problem=_problem, **limits)
-    app.add_exception_handler(HeadserveError, _problem)
-    app.add_exception_handler(HTTPException, _http_problem)
-    app.add_exception_handler(ClientDisconnect, _gone)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_middleware(Inference, manager=manager, apis=apis, **limits)
+    for kind, handler in _handlers(apis).items():
+        app.add_exception_handler(kind, handler)
     generic = app.openapi
     app.openapi = lambda: with_models(generic(), manager.specs)  # type: ignore[method-assign]
     return app
@@ -94,40 +91,36 @@ def package_version() -> str:
         return "0+unknown"
 
 
-async def _problem(request: Request, error: Exception) -> Response:
-    """The answer to an error of our tree; its class says the status."""
-    assert isinstance(error, HeadserveError)
-    if error.status >= 500:
-        log.error("request failed", path=request.url.path, code=error.code, error=error.message)
-    # What is left of a body that is too large must not be read as the next request.
-    headers = {"Connection": "close"} if isinstance(error, BodyTooLargeError) else {}
-    if error.retry_after_s is not None:
-        headers["Retry-After"] = str(error.retry_after_s)
-    return Response(native.encode_error(error), error.status, headers, native.ERROR_MEDIA_TYPE)
+def _handlers(apis: list[Api]) -> dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]]:
+    """How errors that reach FastAPI are answered."""
+
+    async def problem(request: Request, error: HeadserveError) -> Response:
+        status, answer = answer_to(error, api_of(apis, request.url.path), request.url.path)
+        response = Response(b"".join(answer.chunks), status)
+        response.raw_headers += answer.headers
+        return response
+
+    async def http_problem(request: Request, error: HTTPException) -> Response:
+        allowed: dict[str, Any] = dict(error.headers or {})
+        answer = await problem(request, _ours(error, request.method, request.url.path, allowed.get("Allow", "another method")))
+        answer.headers.update(allowed)
+        return answer
+
+    async def gone(_: Request, __: ClientDisconnect) -> Response:
+        """The client hung up while it sent; nobody reads this."""
+        return Response(status_code=400)
+
+    async def unexpected(request: Request, _: Exception) -> Response:
+        """A fault of ours: the log has the trace, the client has none."""
+        return await problem(request, HeadserveError("An unexpected error; the server's log says more."))
+
+    return {HeadserveError: problem, HTTPException: http_problem, ClientDisconnect: gone, Exception: unexpected}
 
 
-async def _http_problem(request: Request, error: Exception) -> Response:
+def _ours(error: HTTPException, method: str, path: str, methods: str) -> RequestError:
     """Starlette's own errors, as ours."""
-    assert isinstance(error, HTTPException)
-    path = request.url.path
-    allowed: dict[str, Any] = dict(error.headers or {})
     if error.status_code == 404:
-        problem: RequestError = UnknownPathError(f"There is no path {path}; /docs lists what there is.")
-    elif error.status_code == 405:
-        methods = allowed.get("Allow", "another method")
-        problem = WrongMethodError(f"{path} takes {methods}, but got {request.method}.", expected=methods.split(", "))
-    else:
-        problem = RequestError(str(error.detail))
-    answer = await _problem(request, problem)
-    answer.headers.update(allowed)
-    return answer
-
-
-async def _gone(_: Request, __: Exception) -> Response:
-    """The client hung up while it sent; nobody reads this."""
-    return Response(status_code=400)
-
-
-async def _unexpected(request: Request, _: Exception) -> Response:
-    """A fault of ours: the log has the trace, the client has none."""
-    return await _problem(request, HeadserveError("An unexpected error; the server's log says more."))
+        return UnknownPathError(f"There is no path {path}; /docs lists what there is.")
+    if error.status_code == 405:
+        return WrongMethodError(f"{path} takes {methods}, but got {method}.", expected=methods.split(", "))
+    return RequestError(str(error.detail))

@@ -7,6 +7,7 @@
     │   ├── BodyTooLargeError           413  body_too_large
     │   ├── UnknownPathError            404  unknown_path
     │   ├── WrongMethodError            405  wrong_method
+    │   ├── UnsupportedEncodingError    415  unsupported_encoding
     │   ├── UnknownModelError           404  unknown_model
     │   ├── UnknownVersionError         404  unknown_version
     │   ├── UnknownLabelError           404  unknown_label
@@ -100,6 +101,14 @@ class WrongMethodError(RequestError):
     status = 405
     code = "wrong_method"
     title = "Wrong method"
+
+
+class UnsupportedEncodingError(RequestError):
+    """The body is compressed in a way that is not known here."""
+
+    status = 415
+    code = "unsupported_encoding"
+    title = "Unsupported content encoding"
 
 
 class UnknownModelError(RequestError):

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, TypeVar
 
+from service.api import Call, Encoded
 from service.lifecycle.manager import Manager
-from service.types import InferRequest, InferResponse, ModelSpec, nbytes
+from service.types import InferResponse, nbytes
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -13,47 +14,32 @@ T = TypeVar("T")
 LARGE_BYTES = 1 << 16
 """From here on, decoding and encoding take long enough to leave the event loop for."""
 
-
-class Codec(Protocol):
-    """What every module of `service.codec` that is a protocol has."""
-
-    def decode(self, body: bytes, spec: ModelSpec) -> InferRequest:
-        """The request, checked against the model."""
-
-    def encode(self, response: InferResponse) -> bytes:
-        """The answer."""
+VERSION_HEADER = b"x-model-version"
+"""The header of an answer that says which version computed it."""
 
 
-async def predict(
-    manager: Manager,
-    codec: Codec,
-    model: str,
-    body: bytes,
-    *,
-    version: int | None = None,
-    label: str | None = None,
-    deadline: float | None = None,
-) -> bytes:
+async def predict(manager: Manager, call: Call, body: bytes, deadline: float) -> Encoded:
     """The encoded answer. A request is checked before it is queued, so that a bad one costs its sender only.
 
     Args:
         manager: lends the model.
-        codec: the protocol of `body` and answer.
-        model: its name.
+        call: which model, and the codec of body and answer.
         body: the request.
-        version: the version wanted, if any.
-        label: its label, if any.
-        deadline: seconds on the clock of `time.monotonic`, if there is one.
+        deadline: seconds on the clock of `time.monotonic`; what the body says itself comes first, if it is earlier.
 
     Raises:
-        HeadserveError: of the kind that fits; the codec writes it, too.
+        HeadserveError: of the kind that fits; the protocol writes it, too.
     """
-    with manager.acquire(model, version, label) as loaded:
+    codec = call.codec
+    with manager.acquire(call.model, call.version, call.label) as loaded:
         spec = loaded.spec
         request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
+        if request.deadline is not None:
+            deadline = min(deadline, request.deadline)
         outputs = await loaded.infer(request, deadline)
         response = InferResponse(spec.name, spec.version, outputs)
-        return codec.encode(response) if nbytes(outputs) < LARGE_BYTES else await _aside(codec.encode, response)
+        answer = codec.encode(response) if nbytes(outputs) < LARGE_BYTES else await _aside(codec.encode, response)
+        return Encoded(answer.chunks, [*answer.headers, (VERSION_HEADER, b"%d" % spec.version)])
 
 
 async def _aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

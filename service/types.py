@@ -112,6 +112,8 @@ class InferRequest:
 
     inputs: Mapping[str, Array]
     outputs: tuple[Output, ...]
+    deadline: float | None = None
+    """When the answer is of no use any more, if the request itself says so; in seconds of `time.monotonic`."""
 
 
 @dataclass(frozen=True)

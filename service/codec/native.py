@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from service.api import Encoded
 from service.codec import tensors
 from service.errors import (
     BrokenJsonError,
@@ -26,8 +27,9 @@ from service.errors import (
 from service.selection import ALL_HEADS, select
 from service.types import Array, InferRequest, InferResponse, ModelSpec, output_key
 
-MEDIA_TYPE = "application/json"
 ERROR_MEDIA_TYPE = "application/problem+json"
+_HEADERS = ((b"content-type", b"application/json"),)
+_ERROR_HEADERS = ((b"content-type", ERROR_MEDIA_TYPE.encode()),)
 MEMBERS = ("instances", "inputs", "heads", "keys")
 
 
@@ -55,16 +57,16 @@ def decode(body: bytes, spec: ModelSpec) -> InferRequest:
     return InferRequest(read(message.get("instances", message.get("inputs")), spec), outputs)
 
 
-def encode(response: InferResponse) -> bytes:
+def encode(response: InferResponse) -> Encoded:
     """The answer as JSON; NaN and infinities are null."""
     predictions: dict[str, dict[str, Any]] = {}
     for (head, key), array in response.outputs.items():
         predictions.setdefault(head, {})[key] = tensors.encode(array, output_key(head, key))
     answer = {"model": response.model, "version": response.version, "predictions": predictions}
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Encoded((orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY),), _HEADERS)
 
 
-def encode_error(error: HeadserveError) -> bytes:
+def encode_error(error: HeadserveError) -> Encoded:
     """The problem as JSON: RFC 9457's members, `code`, `error` for clients of other protocols, and the details."""
     problem = {
         "type": f"urn:headserve:error:{error.code}",
@@ -74,7 +76,7 @@ def encode_error(error: HeadserveError) -> bytes:
         "code": error.code,
         "error": error.message,
     }
-    return orjson.dumps(problem | error.details)
+    return Encoded((orjson.dumps(problem | error.details),), _ERROR_HEADERS)
 
 
 def parse(body: bytes) -> Any:

@@ -5,16 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from service import predict as path
+from service.api import Call, Encoded, Headers
 from service.codec import native
-from service.config import Settings
-from service.errors import HeadserveError, UnknownVersionError
+from service.errors import HeadserveError
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import FileStatus, ModelStatus
-from service.routes.body import read_body
-from service.routes.deadline import deadline_of
+from service.routes.common import answered_in_front, version_number
 from service.types import HeadSpec, InputSpec, ModelSpec, SignatureSpec
 
 REQUEST_BODY = {
@@ -81,7 +79,7 @@ class ModelList:
     runtime: dict[str, Any]
 
 
-def router(manager: Manager, settings: Settings, runtime: Callable[[], dict[str, Any]]) -> APIRouter:
+def router(manager: Manager, runtime: Callable[[], dict[str, Any]]) -> APIRouter:
     """The routes under `/models`."""
     routes = APIRouter(prefix="/models", tags=["models"])
 
@@ -97,33 +95,44 @@ def router(manager: Manager, settings: Settings, runtime: Callable[[], dict[str,
         return _json(_detail(manager, manager.status(model), runtime()))
 
     @routes.post("/{model}/predict", summary="Predict with the served version", **PREDICT_DOCS)
-    async def predict(model: str, request: Request) -> Response:
+    async def predict(model: str) -> Response:  # noqa: ARG001
         """The heads asked for, in one run of the newest version that is available."""
-        return await answer(request, model)
+        answered_in_front()
 
     @routes.post("/{model}/versions/{version}/predict", summary="Predict with one version", **PREDICT_DOCS)
-    async def predict_version(model: str, version: str, request: Request) -> Response:
+    async def predict_version(model: str, version: int) -> Response:  # noqa: ARG001
         """As above; 404 unless that version is served."""
-        return await answer(request, model, version=_version(version))
+        answered_in_front()
 
     @routes.post("/{model}/labels/{label}/predict", summary="Predict with the version of a label", **PREDICT_DOCS)
-    async def predict_label(model: str, label: str, request: Request) -> Response:
+    async def predict_label(model: str, label: str) -> Response:  # noqa: ARG001
         """As above, with the version that `models.toml` gives the label; 503 while that is not served."""
-        return await answer(request, model, label=label)
-
-    async def answer(request: Request, model: str, version: int | None = None, label: str | None = None) -> Response:
-        deadline = deadline_of(request, settings.request_timeout_ms)
-        body = await read_body(request, settings.max_body_bytes)
-        content = await path.predict(manager, native, model, body, version=version, label=label, deadline=deadline)
-        return Response(content, media_type=native.MEDIA_TYPE)
+        answered_in_front()
 
     return routes
 
 
-def _version(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 19):
-        raise UnknownVersionError(f"Expected a version as a whole number such as 1, but got {text!r}.")
-    return int(text)
+class NativeApi:
+    """headserve's own protocol, for `service.inference`."""
+
+    prefix = "/models"
+
+    def call(self, path: str, headers: Headers) -> Call | None:  # noqa: ARG002
+        """The call that a POST to this path is; None when it is none. Raises UnknownVersionError."""
+        if not path.endswith("/predict"):
+            return None
+        match path[len("/models/") :].split("/"):
+            case [model, "predict"] if model:
+                return Call(native, model)
+            case [model, "versions", version, "predict"] if model:
+                return Call(native, model, version=version_number(version))
+            case [model, "labels", label, "predict"] if model and label:
+                return Call(native, model, label=label)
+        return None
+
+    def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
+        """An RFC 9457 problem."""
+        return error.status, native.encode_error(error)
 
 
 def _spec(manager: Manager, status: ModelStatus) -> ModelSpec | None:

@@ -188,12 +188,12 @@ def test_broken_json_is_located(body, line, column, message):
 
 def test_answer():
     outputs = {("b", "logits"): np.array([[0.1]], np.float32), ("a", "classes"): np.array([[b"x"]], object)}
-    answer = native.encode(InferResponse("m", 3, outputs))
+    answer = b"".join(native.encode(InferResponse("m", 3, outputs)).chunks)
     assert answer == b'{"model":"m","version":3,"predictions":{"b":{"logits":[[0.1]]},"a":{"classes":[["x"]]}}}'
 
 
 def test_problem():
-    problem = orjson.loads(native.encode_error(UnknownHeadError("No head 'c'.", head="c", expected=("a",), row=None)))
+    problem = orjson.loads(native.encode_error(UnknownHeadError("No head 'c'.", head="c", expected=("a",), row=None)).chunks[0])
     assert problem == {
         "type": "urn:headserve:error:unknown_head",
         "title": "Unknown head",
@@ -207,4 +207,4 @@ def test_problem():
 
 
 def test_a_problem_without_details():
-    assert orjson.loads(native.encode_error(HeadserveError("x")))["status"] == 500
+    assert orjson.loads(native.encode_error(HeadserveError("x")).chunks[0])["status"] == 500

@@ -4,24 +4,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from service import hangup
-from service.fast_path import _model
 from service.hangup import while_connected
-
-
-@pytest.mark.parametrize(
-    ("scope", "model"),
-    [
-        pytest.param({"path": "/models/films/predict"}, "films", id="the path"),
-        pytest.param({"path": "/models/films/predict", "method": "GET"}, None, id="another method"),
-        pytest.param({"path": "/models/films/versions/1/predict"}, None, id="a version"),
-        pytest.param({"path": "/models/predict"}, None, id="no model"),
-        pytest.param({"path": "/models//predict"}, None, id="an empty name"),
-        pytest.param({"path": "/models/films/predict", "root_path": "/models"}, None, id="mounted elsewhere"),
-        pytest.param({"path": "/models/films/predict", "type": "websocket"}, None, id="no HTTP"),
-    ],
-)
-def test_paths(scope, model):
-    assert _model({"type": "http", "method": "POST", "root_path": ""} | scope) == model
 
 
 def receiver(*messages, delay_s=0.01):

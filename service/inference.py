@@ -1,0 +1,94 @@
+"""Answers every request for predictions, whichever protocol it speaks, in front of FastAPI.
+
+FastAPI's routing, request and response objects cost more than decoding, batching and encoding one row together. It has routes
+of the same paths for the API's document and for other methods; no POST reaches them.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.api import Api, Call, Encoded, Headers
+from service.body import read_body
+from service.content_encoding import accepted, compressed
+from service.deadline import deadline_of
+from service.errors import HeadserveError
+from service.hangup import while_connected
+from service.lifecycle.manager import Manager
+from service.predict import LARGE_BYTES, predict
+from service.problems import answer_to, api_of
+
+COMPRESS_FROM_BYTES = 4096
+"""A smaller answer fits a few packets, and is sent as it is."""
+
+
+class Inference:
+    """ASGI middleware.
+
+    Args:
+        app: answers what asks for no predictions.
+        manager: lends the models.
+        apis: the protocols.
+        max_body_bytes: the largest body, compressed and not.
+        request_timeout_ms: for a request that gives none.
+    """
+
+    def __init__(self, app: ASGIApp, manager: Manager, apis: Sequence[Api], max_body_bytes: int, request_timeout_ms: int):
+        self._app = app
+        self._manager = manager
+        self._apis = apis
+        self._max_body_bytes = max_body_bytes
+        self._request_timeout_ms = request_timeout_ms
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers, or has the application answer."""
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        headers: Headers = dict(scope["headers"])
+        api = api_of(self._apis, path)
+        try:
+            call = api.call(path, headers)
+            if call is None:
+                await self._app(scope, receive, send)
+                return
+            status, answer = 200, await self._answer(call, headers, receive)
+        except HeadserveError as error:
+            status, answer = answer_to(error, api, path)
+        except ClientDisconnect:
+            return
+        await _send(status, answer, send)
+
+    async def _answer(self, call: Call, headers: Headers, receive: Receive) -> Encoded:
+        deadline = deadline_of(headers, self._request_timeout_ms)
+        body = await read_body(receive, headers, self._max_body_bytes)
+        async with while_connected(receive):
+            answer = await predict(self._manager, call, body, deadline)
+        wanted = headers.get(b"accept-encoding")
+        return answer if wanted is None else await _compressed(answer, wanted)
+
+
+async def _compressed(answer: Encoded, wanted: bytes) -> Encoded:
+    """The answer in an encoding that the client takes, if it is worth it."""
+    size = sum(map(len, answer.chunks))
+    encoding = accepted(wanted.decode("latin-1")) if size >= COMPRESS_FROM_BYTES else None
+    if encoding is None:
+        return answer
+    body = (
+        compressed(answer.chunks, encoding)
+        if size < LARGE_BYTES
+        else await asyncio.to_thread(compressed, answer.chunks, encoding)
+    )
+    return Encoded((body,), [*answer.headers, (b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding")])
+
+
+async def _send(status: int, answer: Encoded, send: Send) -> None:
+    headers = [(b"content-length", b"%d" % sum(map(len, answer.chunks))), *answer.headers]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    *first, last = answer.chunks
+    for chunk in first:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": last})

@@ -1,0 +1,78 @@
+import gzip
+import zlib
+
+import pytest
+
+from service.content_encoding import accepted, compressed, decompressed
+from service.errors import BodyTooLargeError, RequestError, UnsupportedEncodingError
+
+BODY = b"0123456789" * 100
+LIMIT = len(BODY)
+
+
+def raw_deflate(body):
+    writer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return writer.compress(body) + writer.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        pytest.param("identity", BODY, id="identity"),
+        pytest.param("gzip", gzip.compress(BODY), id="gzip"),
+        pytest.param("GZip", gzip.compress(BODY), id="capitals"),
+        pytest.param("x-gzip", gzip.compress(BODY), id="its former name"),
+        pytest.param("gzip", gzip.compress(BODY[:400]) + gzip.compress(BODY[400:]), id="two members"),
+        pytest.param("deflate", zlib.compress(BODY), id="deflate"),
+        pytest.param("deflate", raw_deflate(BODY), id="deflate without header"),
+        pytest.param("deflate, gzip", gzip.compress(zlib.compress(BODY)), id="both"),
+    ],
+)
+def test_decompressed(encoding, body):
+    assert decompressed(body, encoding, LIMIT) == BODY
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_no_more_is_written_than_the_limit(encoding):
+    bomb = compressed([bytes(10**7)], encoding)
+    with pytest.raises(BodyTooLargeError, match="at most 1000 bytes"):
+        decompressed(bomb, encoding, 1000)
+    many = gzip.compress(bytes(600)) * 1000
+    with pytest.raises(BodyTooLargeError):
+        decompressed(many, "gzip", 1000)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "error", "message"),
+    [
+        pytest.param("br", BODY, UnsupportedEncodingError, "expected gzip, deflate or identity, but got 'br'", id="unknown"),
+        pytest.param("gzip", BODY, RequestError, "the body is not", id="not compressed"),
+        pytest.param("gzip", gzip.compress(BODY)[:-9], RequestError, "ends in the middle", id="cut"),
+        pytest.param("gzip", gzip.compress(BODY) + b"more", RequestError, "the body is not", id="garbage behind"),
+        pytest.param("deflate", zlib.compress(BODY)[:-1], RequestError, "ends in the middle", id="deflate cut"),
+    ],
+)
+def test_what_cannot_be_decompressed(encoding, body, error, message):
+    with pytest.raises(error, match=message):
+        decompressed(body, encoding, LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("header", "encoding"),
+    [
+        ("", None),
+        ("gzip", "gzip"),
+        ("deflate", "deflate"),
+        ("gzip, deflate, br", "gzip"),
+        ("gzip;q=0.2, deflate;q=0.5", "deflate"),
+        ("gzip;q=0", None),
+        ("br", None),
+        ("gzip;q=high", None),
+    ],
+)
+def test_what_the_client_takes(header, encoding):
+    assert accepted(header) == encoding
+
+
+def test_chunks_are_compressed_as_one():
+    assert gzip.decompress(compressed([BODY[:10], memoryview(BODY)[10:]], "gzip")) == BODY
