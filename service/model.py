@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import structlog
 
-from service.batch import Outputs
+from service.batch import Outputs, rows_of
 from service.batcher import Batcher
 from service.class_names import ClassNames
 from service.devices import replica_devices
+from service.discovery import SERVING_DEFAULT
 from service.errors import HeadserveError, ModelLoadError
 from service.model_options import BatchingOptions, ModelOptions
 from service.servable import Servable
@@ -54,6 +55,7 @@ class Model:
         self._folder = folder
         self._names = ClassNames(())  # none before `warm_up` has compared them with the model's own
         self._all: Outputs = tuple((head.name, key) for head in self.spec.heads for key in head.key_names)
+        self._default = _default_outputs(self.spec)
         self._costs_s: dict[str, float] = {}
         self._cost_of_all_s = 0.0
         self._compiled = options.compute.jit_compile
@@ -74,7 +76,7 @@ class Model:
         Raises:
             HeadserveError: of the kind that fits; see `Batcher.submit`.
         """
-        alone = not self._whole.isdisjoint(request.outputs)
+        alone = request.alone or not self._whole.isdisjoint(request.outputs)
         return await self._batcher.submit(request.inputs, request.outputs, deadline, alone=alone)
 
     def warm_up(self) -> None:
@@ -116,9 +118,12 @@ class Model:
         return tuple(servable.device for servable in self._servables)
 
     def _run(self, servable: Servable, inputs: Mapping[str, Array], outputs: Outputs) -> Mapping[Output, Array]:
+        rows = rows_of(inputs) if self._names else None
+        if rows is None:
+            return servable.run(inputs, outputs)
         computed = self._names.computed(outputs)
         results = servable.run(inputs, computed) if computed else {}
-        return self._names.written(results, outputs, len(next(iter(inputs.values())))) if self._names else results
+        return self._names.written(results, outputs, rows)
 
     def _warm_up(self, row: dict[str, Array]) -> None:
         sizes = self._batching.allowed_batch_sizes or sorted({1, min(WARM_ROWS, self._batching.max_batch_size)})
@@ -129,7 +134,7 @@ class Model:
             self._names = self._checked_names(servable, repeated(row, sizes[0]))
             for size in sizes:
                 inputs = repeated(row, size)
-                for selection in dict.fromkeys((*heads.values(), self._all)):
+                for selection in dict.fromkeys((*heads.values(), self._all, *self._default)):
                     self._run(servable, inputs, selection)
         largest = repeated(row, sizes[-1])
         self._costs_s = {head: self._cost_s(largest, outputs) for head, outputs in heads.items()}
@@ -171,6 +176,14 @@ def _batching(options: ModelOptions) -> BatchingOptions:
         return batching
     powers = takewhile(lambda size: size < batching.max_batch_size, (2**i for i in range(64)))
     return batching.model_copy(update={"allowed_batch_sizes": (*powers, batching.max_batch_size)})
+
+
+def _default_outputs(spec: ModelSpec) -> tuple[Outputs, ...]:
+    """What TensorFlow Serving's clients get who name no signature; nothing where that takes other inputs than the heads."""
+    signature = spec.signatures.get(SERVING_DEFAULT)
+    if signature is None or {tensor.name for tensor in signature.inputs} != {tensor.name for tensor in spec.inputs}:
+        return ()
+    return (spec.ordered([spec.output(SERVING_DEFAULT, tensor.name) for tensor in signature.outputs]),)
 
 
 def _whole_outputs(spec: ModelSpec) -> frozenset[Output]:

@@ -10,16 +10,19 @@ third to a half of a millisecond of Python around it, that is binding arguments,
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from service.card import read_card
 from service.devices import runtime as runtime  # noqa: PLC0414 - its former place
-from service.discovery import SERVING_DEFAULT, TensorNames, layout
+from service.discovery import layout
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
 from service.model_options import ComputeOptions
+from service.old_exports import loadable
+from service.one_graph import merged
+from service.saved_model import read_proto, signature_tensors
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
 
 MAX_GRAPHS = 64
@@ -79,14 +82,18 @@ def load(name: str, version: int, folder: Path, device: str | None = None, compu
 
         placed = partial(tf.device, device) if device else nullcontext
         with placed():
-            loaded = tf.saved_model.load(str(folder))
+            proto = read_proto(folder)
+            with loadable(folder, proto) as modern:
+                loaded = tf.saved_model.load(str(modern))
         signatures = {name: _signature_spec(loaded.signatures[name]) for name in sorted(loaded.signatures)}
-        tensor_names = {} if card is not None else _tensor_names(folder, signatures)
+        tensors = signature_tensors(proto, signatures)
     except HeadserveError:
         raise
     except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
         raise ModelLoadError(f"TensorFlow cannot load {folder}: {_cleaned(str(error)) or type(error).__name__}") from error
-    spec = layout(name, version, signatures, card, tensor_names)
+    del proto  # it may be large
+    spec = layout(name, version, signatures, card, {name: its.outputs for name, its in tensors.items()})
+    spec = replace(spec, tensors=tensors)
     inputs = [tensor for signature in signatures.values() for tensor in signature.inputs]
     dtypes = {tensor.dtype: tf.dtypes.as_dtype(tensor.dtype) for tensor in inputs}
 
@@ -103,8 +110,13 @@ def _trace(loaded: Any, spec: ModelSpec, outputs: tuple[Output, ...], compute: C
     takes = {name: [tensor.name for tensor in spec.signatures[name].inputs] for name, _ in sources}
     inputs = {tensor.name: tensor for name in takes for tensor in spec.signatures[name].inputs}
 
+    # Heads are asked for with values for all of their inputs; what asks for other signatures has one value for all of them.
+    together = merged(loaded, spec, sources, aliases=any(owner.startswith(":") for owner, _ in outputs))
+
     def run(*arguments: Any) -> list[Any]:
         feeds = dict(zip(inputs, arguments, strict=True))
+        if together is not None:
+            return together(feeds)
         results = {name: loaded.signatures[name](**{key: feeds[key] for key in keys}) for name, keys in takes.items()}
         return [results[signature][name] for signature, name in sources]
 
@@ -172,20 +184,6 @@ def _signature_spec(function: Any) -> SignatureSpec:
 def _tensor_spec(name: str, spec: Any) -> TensorSpec:
     shape = None if spec.shape.rank is None else tuple(-1 if size is None else size for size in spec.shape)
     return TensorSpec(name, spec.dtype.name, shape)
-
-
-def _tensor_names(folder: Path, signatures: Mapping[str, SignatureSpec]) -> TensorNames:
-    """The names of the outputs' tensors; `tf.saved_model.load` does not tell them."""
-    from tensorflow.core.protobuf import saved_model_pb2
-
-    model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    for graph in model.meta_graphs:
-        if SERVING_DEFAULT in graph.signature_def and signatures.keys() <= set(graph.signature_def):
-            return {
-                signature: {output: info.name for output, info in graph.signature_def[signature].outputs.items()}
-                for signature in signatures
-            }
-    return {}
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 Neither FastAPI nor TensorFlow is imported here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias
@@ -64,6 +64,15 @@ class SignatureSpec:
 
 
 @dataclass(frozen=True)
+class SignatureTensors:
+    """What the SavedModel itself says of a signature: its method, and the names in the graph of its inputs and outputs."""
+
+    method_name: str
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One version of a model: its heads in order, the first being the default, and what they take."""
 
@@ -79,10 +88,23 @@ class ModelSpec:
     tensorflow_version: str | None = None
     sources: Mapping[Output, tuple[str, str]] = field(default_factory=dict)
     """For every head's output, the signature and the name that it has there."""
+    tensors: Mapping[str, SignatureTensors] = field(default_factory=dict)
+    """The tensors of every signature, as far as they are known."""
 
     def output(self, signature: str, name: str) -> Output:
-        """What a signature calls `name`: a head's output if it is one, so that both are computed as the same."""
-        return self._by_source.get((signature, name), (f":{signature}", name))
+        """What a signature calls `name`: a head's output if it is one, so that both are computed as the same.
+
+        It is one also where another signature of the head has it: the same tensor in the graph, of the same inputs.
+        """
+        found = self._by_source.get((signature, name))
+        if found is None and signature in self.tensors:
+            found = self._by_tensor.get(self._tensor(signature, name))
+        return found or (f":{signature}", name)
+
+    def ordered(self, outputs: Collection[Output]) -> tuple[Output, ...]:
+        """The outputs in the order of the heads, others behind them: equal selections are asked for as equals."""
+        known = tuple(output for output in self._all if output in outputs)
+        return known if len(known) == len(outputs) else (*known, *(output for output in outputs if output not in known))
 
     def source(self, output: Output) -> tuple[str, str]:
         """The signature that has this output, and its name there; the inverse of `output`."""
@@ -92,6 +114,23 @@ class ModelSpec:
     @cached_property
     def _by_source(self) -> dict[tuple[str, str], Output]:
         return {source: output for output, source in self.sources.items()}
+
+    @cached_property
+    def _by_tensor(self) -> dict[Any, Output]:
+        return {
+            self._tensor(signature, name): output
+            for output, (signature, name) in self.sources.items()
+            if signature in self.tensors
+        }
+
+    @cached_property
+    def _all(self) -> tuple[Output, ...]:
+        return tuple((head.name, key) for head in self.heads for key in head.key_names)
+
+    def _tensor(self, signature: str, name: str) -> tuple[Any, ...]:
+        """Equal for the same tensor in the graph, computed from the same inputs."""
+        tensors = self.tensors[signature]
+        return tensors.outputs.get(name) or (signature, name), frozenset(tensors.inputs.items())
 
     @property
     def default_head(self) -> str:
@@ -114,6 +153,8 @@ class InferRequest:
     outputs: tuple[Output, ...]
     deadline: float | None = None
     """When the answer is of no use any more, if the request itself says so; in seconds of `time.monotonic`."""
+    alone: bool = False
+    """Its arrays are not of the declared shapes, so that it must share no run with others."""
 
 
 @dataclass(frozen=True)
