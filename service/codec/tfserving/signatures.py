@@ -1,0 +1,104 @@
+"""Which signature a request means, and which of its outputs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from service.codec.tensors import described
+from service.discovery import SERVING_DEFAULT
+from service.errors import InvalidRequestError, did_you_mean, listed
+from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
+
+EXAMPLES_PREFIX = "examples:"
+"""What headserve's export puts before the name of a signature that takes `tf.Example`s instead of the raw tensors."""
+
+EXAMPLES_INPUT = "inputs"
+"""What TensorFlow calls the input of a signature for classification or regression."""
+
+SCORES, CLASSES, VALUES = "scores", "classes", "outputs"
+"""What TensorFlow calls the outputs of such signatures."""
+
+
+class Parsing(NamedTuple):
+    """A signature that takes `tf.Example`s: its name, its input's, and the features that it reads as floats, if known."""
+
+    signature: str
+    input: str
+    floats: frozenset[str]
+
+
+def named(member: Any, spec: ModelSpec) -> str:
+    """The name of the signature that the member `signature_name` means. Raises InvalidRequestError."""
+    if not isinstance(member, str):
+        raise InvalidRequestError(f"'signature_name': expected a string, but got {described(member)}.")
+    name = member or SERVING_DEFAULT
+    if name not in spec.signatures:
+        raise InvalidRequestError(
+            f'Serving signature name: "{name[:256]}" not found in signature def; model {spec.name!r} has '
+            f"{listed(spec.signatures)}.{did_you_mean(name[:256], spec.signatures)}"
+        )
+    return name
+
+
+def outputs_of(spec: ModelSpec, signature: str, names: Iterable[str] | None = None) -> dict[str, Output]:
+    """The signature's outputs by name, all or those named."""
+    if names is None:
+        names = (tensor.name for tensor in spec.signatures[signature].outputs)
+    return {name: spec.output(signature, name) for name in names}
+
+
+def filtered(member: Any, spec: ModelSpec, signature: str) -> dict[str, Output]:
+    """The signature's outputs that the member `output_filter` names; all without it, or when it is empty."""
+    if not member and member in (None, []):
+        return outputs_of(spec, signature)
+    if not (isinstance(member, list) and all(isinstance(name, str) for name in member)):
+        raise InvalidRequestError(f"'output_filter': expected a list of names of outputs, but got {described(member)}.")
+    there_are = [tensor.name for tensor in spec.signatures[signature].outputs]
+    for name in member:
+        if name not in there_are:
+            raise InvalidRequestError(
+                f"'output_filter': signature {signature!r} has no output {name[:256]!r}; it has {listed(there_are)}."
+                f"{did_you_mean(name[:256], there_are)}"
+            )
+    return outputs_of(spec, signature, member)
+
+
+def parsing(spec: ModelSpec, name: str, input_name: str | None = EXAMPLES_INPUT) -> Parsing:
+    """The signature of that name if it takes `tf.Example`s, else the one that is the same but for that.
+
+    Args:
+        spec: the model.
+        name: a signature's.
+        input_name: what the input must be called; None for any name.
+
+    Raises:
+        InvalidRequestError: neither takes them.
+    """
+    for candidate in (name, EXAMPLES_PREFIX + name):
+        signature = spec.signatures.get(candidate)
+        if signature is not None and _takes_examples(signature, input_name):
+            raw = spec.signatures.get(candidate.removeprefix(EXAMPLES_PREFIX))
+            floats = () if raw is signature or raw is None else (it.name for it in raw.inputs if "float" in it.dtype)
+            return Parsing(candidate, signature.inputs[0].name, frozenset(floats))
+    takes = listed(tensor.name for tensor in spec.signatures[name].inputs)
+    raise InvalidRequestError(
+        f"Expected a signature with one input of serialized tf.Examples, called {input_name or EXAMPLES_INPUT!r}, but "
+        f"{name!r} takes {takes}; ask it with ':predict', or name another signature."
+    )
+
+
+def is_declared(arrays: dict[str, Array], inputs: Sequence[TensorSpec]) -> bool:
+    """Whether the arrays have rows and the declared shapes, so that they may share a run with others."""
+    return all(
+        array.ndim > 0 and len(array) > 0 and (tensor.shape is None or _fits(array.shape, tensor.shape))
+        for tensor in inputs
+        for array in (arrays[tensor.name],)
+    )
+
+
+def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    return len(shape) == len(declared) and all(want in (-1, size) for size, want in zip(shape, declared, strict=True))
+
+
+def _takes_examples(signature: SignatureSpec, input_name: str | None) -> bool:
+    inputs = signature.inputs
+    return len(inputs) == 1 and inputs[0].dtype == "string" and input_name in (None, inputs[0].name)
