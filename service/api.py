@@ -6,7 +6,8 @@ it and adds the rest of the protocol's paths.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
+from urllib.parse import quote
 
 from service.errors import HeadserveError
 from service.types import InferRequest, InferResponse, ModelSpec
@@ -40,6 +41,8 @@ class Call:
     model: str
     version: int | None = None
     label: str | None = None
+    timeout_ms: int | None = None
+    """Time for a request that gives none; None for the server's setting."""
 
 
 class Api(Protocol):
@@ -48,8 +51,20 @@ class Api(Protocol):
     prefix: str
     """What all of its paths begin with: `/models`."""
 
-    def call(self, path: str, headers: Headers) -> Call | None:
-        """The call that a POST to this path is; None when it is none. The path is percent-decoded. Raises RequestError."""
+    def call(self, path: str, headers: Headers, raw_path: str) -> Call | None:
+        """The call that a POST to this path is; None when it is none. Raises RequestError.
+
+        Args:
+            path: percent-decoded.
+            headers: of the request.
+            raw_path: as it came, without the query: an encoded slash is none.
+        """
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status and the body that tell of an error."""
+
+
+def raw_path_of(scope: Mapping[str, Any]) -> str:
+    """The path of an ASGI request as it came, percent-encoded, without the query and the server's own prefix."""
+    raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    return raw.decode("latin-1").removeprefix(scope.get("root_path", ""))

@@ -27,7 +27,7 @@ from service.model_options import ModelOptions
 from service.openapi import with_models
 from service.problems import answer_to, api_of
 from service.routes import native as native_routes
-from service.routes import ops
+from service.routes import ops, v1
 from service.types import Loaded
 
 
@@ -46,9 +46,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # The page at /docs brings its own scripts: it works where there is no internet.
     app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
-    apis: list[Api] = [native_routes.NativeApi()]  # paths that none of them has get the last one's problems
+    apis: list[Api] = [v1.V1Api(_v1_timeout_ms(settings)), native_routes.NativeApi()]
+    # Paths that none of them has get the last one's problems.
     app.include_router(native_routes.router(manager, _runtime(manager)))
     app.include_router(ops.router(manager))
+    app.include_router(v1.router(manager))
     limits = {"max_body_bytes": settings.max_body_bytes, "request_timeout_ms": settings.request_timeout_ms}
     app.add_middleware(Inference, manager=manager, apis=apis, **limits)
     for kind, handler in _handlers(apis).items():
@@ -75,6 +77,11 @@ def _loader(settings: Settings) -> Load:
 
     preparing = threading.Lock()
     return load
+
+
+def _v1_timeout_ms(settings: Settings) -> int:
+    """What TensorFlow Serving gives a request, unless the settings say something themselves."""
+    return settings.request_timeout_ms if "request_timeout_ms" in settings.model_fields_set else v1.TIMEOUT_MS
 
 
 def _runtime(manager: Manager) -> Callable[[], dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import Api, Call, Encoded, Headers
+from service.api import Api, Call, Encoded, Headers, raw_path_of
 from service.body import read_body
 from service.content_encoding import accepted, compressed
 from service.deadline import deadline_of
@@ -51,7 +51,7 @@ class Inference:
         headers: Headers = dict(scope["headers"])
         api = api_of(self._apis, path)
         try:
-            call = api.call(path, headers)
+            call = api.call(path, headers, raw_path_of(scope))
             if call is None:
                 await self._app(scope, receive, send)
                 return
@@ -63,7 +63,7 @@ class Inference:
         await _send(status, answer, send)
 
     async def _answer(self, call: Call, headers: Headers, receive: Receive) -> Encoded:
-        deadline = deadline_of(headers, self._request_timeout_ms)
+        deadline = deadline_of(headers, call.timeout_ms or self._request_timeout_ms)
         body = await read_body(receive, headers, self._max_body_bytes)
         async with while_connected(receive):
             answer = await predict(self._manager, call, body, deadline)

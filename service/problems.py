@@ -11,7 +11,8 @@ log = structlog.get_logger("headserve.app")
 
 
 def api_of(apis: Sequence[Api], path: str) -> Api:
-    """The protocol that has this path; the last one for a path that no protocol has."""
+    """The protocol that has this path, in whatever case; the last one for a path that no protocol has."""
+    path = path.lower()
     return next((api for api in apis if path == api.prefix or path.startswith(f"{api.prefix}/")), apis[-1])
 
 

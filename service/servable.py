@@ -15,6 +15,8 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from service.card import read_card
 from service.devices import runtime as runtime  # noqa: PLC0414 - its former place
 from service.discovery import layout
@@ -58,7 +60,7 @@ class Servable:
             graph = self._graph(ordered)
             feeds = [self._constant(inputs[tensor.name], tensor.dtype) for tensor in graph.inputs]
             results = dict(zip(ordered, graph.call(*feeds), strict=True))
-            return {output: results[output].numpy() for output in outputs}
+            return {output: _array(results[output].numpy()) for output in outputs}
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -171,6 +173,12 @@ def _declared(loaded: Any, signatures: Iterable[str], name: str) -> Any:
     declared = (loaded.signatures[signature].structured_input_signature[1] for signature in signatures)
     spec = next(specs[name] for specs in declared if name in specs)
     return tf.TensorSpec(spec.shape, spec.dtype)
+
+
+def _array(value: Any) -> Array:
+    """TensorFlow hands out a string without rows as bytes."""
+    array: Array = np.array(value, object) if isinstance(value, bytes) else value
+    return array
 
 
 def _signature_spec(function: Any) -> SignatureSpec:

@@ -78,13 +78,14 @@ class Table:
 
     routes: Mapping[str, Route] = field(default_factory=dict)
 
-    def route(self, model: str) -> Route:
-        """That model's. Raises UnknownModelError."""
+    def route(self, model: str, version: int | None = None) -> Route:
+        """That model's. Raises UnknownModelError, which tells the version that was asked for."""
         route = self.routes.get(model)
         if route is None:
             raise UnknownModelError(
                 f"There is no model {model!r}; there are {listed(self.routes)}.{did_you_mean(model, self.routes)}",
                 model=model,
+                version=version,
                 expected=list(self.routes),
             )
         return route
@@ -97,7 +98,7 @@ class Table:
             NotAvailableError: it is not loaded yet, or not any more.
             ModelLoadError: it is on disk but failed to load.
         """
-        return self.route(model).find(version, label)
+        return self.route(model, version).find(version, label)
 
 
 def _listed_numbers(numbers: list[int]) -> str:

@@ -117,7 +117,7 @@ class NativeApi:
 
     prefix = "/models"
 
-    def call(self, path: str, headers: Headers) -> Call | None:  # noqa: ARG002
+    def call(self, path: str, headers: Headers, raw_path: str = "") -> Call | None:  # noqa: ARG002
         """The call that a POST to this path is; None when it is none. Raises UnknownVersionError."""
         if not path.endswith("/predict"):
             return None
