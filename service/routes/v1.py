@@ -32,6 +32,9 @@ from service.routes.v1_docs import ASK, PATHS, TELL
 TIMEOUT_MS = 30_000
 """TensorFlow Serving's time for a request."""
 
+MAX_MESSAGE = 2000
+"""Characters of a message: what it quotes of the request may be long."""
+
 CODECS: dict[str, Callable[[], Codec]] = {
     "predict": Predict,
     "classify": Classify,
@@ -66,7 +69,7 @@ class V1Api:
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status that TensorFlow Serving would give, and the message."""
         status = 400 if isinstance(error, InvalidRequestError | UnknownLabelError) else error.status
-        return status, Encoded((orjson.dumps({"error": _message(error)}),), HEADERS)
+        return status, Encoded((orjson.dumps({"error": _message(error)[:MAX_MESSAGE]}),), HEADERS)
 
 
 def router(manager: Manager) -> APIRouter:

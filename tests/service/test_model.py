@@ -205,3 +205,30 @@ def test_replicas_are_on_their_devices(models):
         "True",
         "There is no device 'GPU:7'; there are 'CPU:0', 'CPU:1'.",
     ], done.stderr
+
+
+async def test_rows_of_another_shape_run_alone(tmp_path, loaded):
+    """Here their number is not the answer's, and that would be taken for the model's way; others share runs as before."""
+    import tensorflow as tf
+
+    model = tf.Module()
+    pairs = tf.function(
+        lambda x: {"y": tf.reshape(x, [-1, 2])}, input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")]
+    )
+    tf.saved_model.save(model, str(tmp_path), signatures={"serving_default": pairs.get_concrete_function()})
+    served, output = loaded("m", 1, tmp_path), ("default", "y")
+    odd = InferRequest({"x": np.zeros((2, 4), np.float32)}, (output,), alone=True)
+    fine = InferRequest({"x": np.zeros((2, 2), np.float32)}, (output,))
+    answers = await asyncio.gather(served.infer(odd), served.infer(fine), served.infer(fine))
+    assert [answer[output].shape for answer in answers] == [(4, 2), (2, 2), (2, 2)]
+    assert not served._batcher._whole
+
+
+async def test_class_names_of_values_without_rows_are_the_graphs(tmp_path, loaded):
+    export_classes(tmp_path)
+    model = loaded("classes", 1, tmp_path)
+    assert model._names
+    request = InferRequest({"x": np.zeros((0,), np.float32)}, (("good", "classes"),), alone=True)
+    assert (await model.infer(request))["good", "classes"].shape == (0, 1)
+    with pytest.raises(RejectedByModelError):  # its graph takes no scalar; the names are no trouble
+        await model.infer(InferRequest({"x": np.array(1, np.float32)}, (("good", "classes"),), alone=True))

@@ -252,3 +252,13 @@ def test_mixed_precision_computes_in_16_bits(tmp_path):
     )
     assert half.dtype == np.float32
     np.testing.assert_allclose(full, half, rtol=0.1, atol=0.3)
+
+
+def test_a_string_without_rows_is_an_array(tmp_path):
+    import tensorflow as tf
+
+    model = tf.Module()
+    model.same = tf.function(lambda x: {"y": tf.identity(x)}, input_signature=[tf.TensorSpec([], tf.string, name="x")])
+    tf.saved_model.save(model, str(tmp_path), signatures={"serving_default": model.same})
+    answer = load("m", 1, tmp_path).run({"x": np.array(b"a\0", object)}, (("default", "y"),))["default", "y"]
+    assert (answer.shape, answer.dtype, answer[()]) == ((), np.dtype(object), b"a\0")

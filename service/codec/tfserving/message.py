@@ -10,8 +10,10 @@ from service.codec.tensors import described
 from service.errors import BrokenJsonError, RequestError
 
 _WORDS = re.compile(rb"NaN|Inf")
-_SHORT = re.compile(r'("(?:[^"\\]|\\.)*")|\bInf\b')
-"""A string, which stays as it is, or the short form of Infinity."""
+_SHORT = re.compile(r"Inf(?!inity)")
+_SHORT_OR_TEXT = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|\bInf\b', re.DOTALL)
+"""The short form of Infinity, or a string, which stays as it is. One without an end matches, too, or it would be tried again
+from each quote in it."""
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -35,7 +37,8 @@ def _parse_words(body: bytes, refusal: orjson.JSONDecodeError) -> Any:
         raise _broken(refusal)
     try:
         text = body.decode()
-        message = json.loads(_SHORT.sub(lambda found: found[1] or "Infinity", text))
+        long = _SHORT_OR_TEXT.sub(lambda found: found[1] or "Infinity", text) if _SHORT.search(text) else text
+        message = json.loads(long)
         if _SURROGATE.search(text):
             json.dumps(message, ensure_ascii=False).encode()
     except UnicodeError:

@@ -28,14 +28,10 @@ def text(array: Array, name: str) -> bytes:
 
 def row_texts(array: Array, name: str) -> Sequence[bytes]:
     """The JSON of each element along the first dimension."""
-    if array.dtype.kind in "OS":
-        if array.ndim == 1:
-            return _string_texts(array.tolist(), name.endswith("_bytes"))
-        if len(array) > 1 and not array.strides[0]:  # one row repeated, as names of classes are
-            return [text(array[0], name)] * len(array)
-        return [text(row, name) for row in array]
     if not array.size:
         return [text(row, name) for row in array]
+    if array.dtype.kind in "OS":
+        return _string_rows(array, name.endswith("_bytes"))
     depth = array.ndim - 1
     rows = text(array, name)[depth + 1 : -depth - 1].split(b"]" * depth + b"," + b"[" * depth)
     return [b"[" * depth + row + b"]" * depth for row in rows] if depth else rows
@@ -91,14 +87,18 @@ def _with_words(written: bytes, array: Array) -> bytes:
 
 
 def _strings(array: Array, as_bytes: bool) -> bytes:
-    if array.ndim > 1 and len(array) > 1 and not array.strides[0]:
-        return b"[" + b",".join([_strings(array[0], as_bytes)] * len(array)) + b"]"
+    if not array.ndim:
+        return _string(array.item(), as_bytes)
+    return b"[" + b",".join(_string_rows(array, as_bytes)) + b"]" if array.size else orjson.dumps(array.tolist())
+
+
+def _string_rows(array: Array, as_bytes: bool) -> list[bytes]:
+    if array.ndim > 1 and len(array) > 1 and not array.strides[0]:  # one row repeated, as names of classes are
+        return [_strings(array[0], as_bytes)] * len(array)
     texts = _string_texts(array.ravel().tolist(), as_bytes)
     for size in array.shape[:0:-1]:
-        texts = [b"[" + b",".join(texts[i : i + size]) + b"]" for i in range(0, len(texts), size)] if size else []
-    if array.ndim and not array.size:
-        return orjson.dumps(array.tolist())
-    return b"[" + b",".join(texts) + b"]" if array.ndim else texts[0]
+        texts = [b"[" + b",".join(texts[i : i + size]) + b"]" for i in range(0, len(texts), size)]
+    return texts
 
 
 def _string_texts(items: list[bytes | str], as_bytes: bool) -> list[bytes]:

@@ -1,9 +1,11 @@
 """The codecs of /v1 on a description of a model: what is asked for, which arrays are made, how answers are written."""
 
+import json
+
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -294,3 +296,40 @@ def test_multi_inference_by_column():
 def test_multi_inference_refuses(message, text):
     with pytest.raises(RequestError, match=text):
         asked(MultiInference(), **message)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**64), 2**64) | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["x", "y", "b64", "inputs", "text", "age"]), inner)
+    ),
+    max_leaves=8,
+)
+MEMBERS = {
+    "signature_name": st.sampled_from(list(SIGNATURES)) | JSON,
+    "tasks": st.lists(
+        st.fixed_dictionaries({}, optional={"signature_name": st.sampled_from(list(SIGNATURES)), "method_name": JSON}),
+        max_size=2,
+    )
+    | JSON,
+} | dict.fromkeys(("instances", "inputs", "examples", "context", "output_filter"), JSON)
+
+
+@pytest.mark.parametrize("codec", [Predict, Classify, Regress, MultiInference])
+@settings(deadline=None)
+@given(st.fixed_dictionaries({}, optional=MEMBERS))
+def test_whatever_comes_is_read_or_refused(codec, message):
+    """And what is read fits the signature's inputs."""
+    try:
+        request = codec().decode(json.dumps(message).encode(), SPEC)
+    except RequestError as error:
+        orjson.dumps(error.message)
+    else:
+        assert request.outputs
+        assert all(isinstance(array, np.ndarray) for array in request.inputs.values())
+
+
+@given(st.binary(max_size=50) | st.text('[]{}",:NaInfity-0123.e\\ ', max_size=50).map(str.encode))
+def test_whatever_bytes_come_are_refused(body):
+    with pytest.raises(RequestError):
+        Predict().decode(body, SPEC)

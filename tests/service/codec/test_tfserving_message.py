@@ -53,3 +53,10 @@ def test_broken_messages(body, message):
 def test_a_message_is_an_object():
     with pytest.raises(RequestError, match=r"Expected an object .* got a list of 1"):
         parse(b"[1]")
+
+
+@pytest.mark.parametrize("body", [b'"' + b'\\"' * 500_000 + b"\\\n NaN Inf", b'["NaN", ' + b'"' * 500_001 + b"Inf"])
+def test_broken_strings_cost_no_time(body):
+    """A minute, if each quote had the rest looked through."""
+    with pytest.raises(BrokenJsonError):
+        parse(body)
