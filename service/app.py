@@ -46,8 +46,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # The page at /docs brings its own scripts: it works where there is no internet.
     app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
-    apis: list[Api] = [v1.V1Api(_v1_timeout_ms(settings)), native_routes.NativeApi()]
     # Paths that none of them has get the last one's problems.
+    apis: list[Api] = [v1.V1Api(_v1_timeout_ms(settings)), native_routes.NativeApi()]
     app.include_router(native_routes.router(manager, _runtime(manager)))
     app.include_router(ops.router(manager))
     app.include_router(v1.router(manager))

@@ -1,4 +1,6 @@
-"""A SavedModel in memory: loads it, describes it, runs it. TensorFlow is imported here and in `devices`, in functions only.
+"""A SavedModel in memory: loads it, describes it, runs it.
+
+TensorFlow is imported here, in `devices`, `saved_model` and `warmup`, in functions only.
 
 A request's outputs become one graph: a `tf.function` that calls the signature and returns only them. TensorFlow inlines
 the call and prunes what nothing asks for, so that one head costs one head, and all heads share one run of the trunk.
