@@ -53,7 +53,7 @@ class Model:
         self._servables = servables
         self._folder = folder
         self._names = ClassNames(())  # none before `warm_up` has compared them with the model's own
-        self._all: Outputs = tuple((head.name, key) for head in self.spec.heads for key in head.key_names)
+        self._all: Outputs = self.spec.outputs
         self._costs_s: dict[str, float] = {}
         self._cost_of_all_s = 0.0
         self._compiled = options.compute.jit_compile

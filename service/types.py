@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
@@ -93,6 +92,11 @@ class ModelSpec:
     def _by_source(self) -> dict[tuple[str, str], Output]:
         return {source: output for output, source in self.sources.items()}
 
+    @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """Every key of every head."""
+        return tuple((head.name, key) for head in self.heads for key in head.key_names)
+
     @property
     def default_head(self) -> str:
         """The head that answers when a request names none."""
@@ -144,4 +148,4 @@ class Loaded(Protocol):
 
 def nbytes(arrays: Mapping[Any, Array]) -> int:
     """Bytes in the arrays; a string counts as its pointer."""
-    return sum(int(np.asarray(array).nbytes) for array in arrays.values())
+    return sum([array.nbytes for array in arrays.values()])
