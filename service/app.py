@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -29,6 +30,8 @@ from service.problems import answer_to, api_of, unexpected
 from service.routes import native as native_routes
 from service.routes import ops
 from service.types import Loaded
+
+log = structlog.get_logger("headserve.app")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -64,6 +67,7 @@ def _loader(settings: Settings) -> Load:
     @cache
     def prepare() -> None:
         devices.configure(settings.gpu_memory_growth, settings.gpu_memory_limit_mb, settings.require_gpu)
+        log.info("computing on", **devices.runtime())
         # Half a million objects of TensorFlow's modules stay for ever. Collecting garbage, which stops every thread, would
         # look at them each time.
         gc.freeze()

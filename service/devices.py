@@ -22,14 +22,10 @@ def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None
     """
     import tensorflow as tf
 
-    gpus = tf.config.list_physical_devices(GPU)
-    if require_gpu and not gpus:
-        raise ConfigError(
-            "A GPU is required (HEADSERVE_REQUIRE_GPU), and TensorFlow sees none. Check the driver with nvidia-smi, that the "
-            "container runs with --gpus all, and that 'headserve[gpu]' is installed."
-        )
+    if require_gpu:
+        check_gpu()
     try:
-        for gpu in gpus:
+        for gpu in tf.config.list_physical_devices(GPU):
             if gpu_memory_limit_mb is not None:
                 limit = tf.config.LogicalDeviceConfiguration(memory_limit=gpu_memory_limit_mb)
                 tf.config.set_logical_device_configuration(gpu, [limit])
@@ -37,6 +33,17 @@ def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None
                 tf.config.experimental.set_memory_growth(gpu, memory_growth)
     except RuntimeError as error:
         raise ConfigError(f"Devices must be configured before the first model is loaded: {error}") from error
+
+
+def check_gpu() -> None:
+    """Raises ConfigError where TensorFlow sees no GPU."""
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices(GPU):
+        raise ConfigError(
+            "A GPU is required (HEADSERVE_REQUIRE_GPU), and TensorFlow sees none. Check the driver with nvidia-smi, that the "
+            "container runs with --gpus all, and that 'headserve[gpu]' is installed."
+        )
 
 
 def session_config(compute: ComputeOptions) -> Any:
