@@ -2,8 +2,9 @@
 
     python benchmarks/reload.py --model build/test-models/penguins/1
 
-Prints p50 and p99 of both and their ratio, the failed requests (there must be none; every answer is checked), and the
-server's resident memory after 5 and after 50 reloads. The two kinds of run alternate, so that a noisy machine shows.
+Prints p50 and p99 of both and their ratio, the p99 of those requests alone that came while a version was on its way, the
+failed requests (there must be none; every answer is checked), and the server's resident memory after 5 and after 50
+reloads. The two kinds of run alternate, so that a noisy machine shows.
 """
 
 import argparse
@@ -30,7 +31,7 @@ def main() -> None:
     """Parses the arguments and runs the benchmark, or, as the second process, the load."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="folder of an exported version")
-    parser.add_argument("--seconds", type=float, default=20, help="length of a run")
+    parser.add_argument("--seconds", type=float, default=60, help="length of a run; the reloads are spread over it")
     parser.add_argument("--rate", type=float, default=200, help="requests a second, of all connections")
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2, help="runs of each kind")
@@ -93,13 +94,16 @@ class Benchmark:
             [sys.executable, __file__, *flags, "--load", str(self.port), body], stdout=subprocess.PIPE, text=True
         )
         time.sleep(1)
+        windows = []
         for _ in range(RELOADS if reloading else 0):
             began = time.monotonic()
             self.reload()
+            windows.append((began, time.monotonic()))
             time.sleep(max(0, (self.arguments.seconds - 2) / RELOADS - (time.monotonic() - began)))
         late = process.poll() is not None and reloading
         result: dict[str, Any] = json.loads(process.communicate()[0])
-        return result | {"late": late}
+        within = [ms for due, ms in result.pop("requests_due") if any(began <= due <= ended for began, ended in windows)]
+        return result | {"late": late, "within": percentile(within, 0.99) if within else math.nan}
 
     def reload(self) -> None:
         """The next version, and the last one out of memory."""
@@ -140,18 +144,18 @@ async def load(port: int, body: bytes, arguments: argparse.Namespace) -> dict[st
     """Latencies in ms of requests at a steady rate; a request that is late counts from when it was due."""
     name = json.loads((arguments.model / "assets.extra" / "heads.json").read_text())["name"].encode()
     request = b"POST /models/%s/predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (name, len(body), body)
-    latencies: list[float] = []
+    latencies: list[tuple[float, float]] = []
     failed: list[str] = []
     known: set[bytes] = set()
     expected: dict[str, Any] = {}
-    began = time.perf_counter()
+    began = time.monotonic()
     interval = arguments.connections / arguments.rate
 
     async def client(index: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         due = began + interval * index / arguments.connections
         while due < began + arguments.seconds:
-            await asyncio.sleep(max(0, due - time.perf_counter()))
+            await asyncio.sleep(max(0, due - time.monotonic()))
             writer.write(request)
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -160,7 +164,7 @@ async def load(port: int, body: bytes, arguments: argparse.Namespace) -> dict[st
             except (OSError, asyncio.IncompleteReadError) as error:
                 failed.append(repr(error))
                 return
-            latencies.append((time.perf_counter() - due) * 1000)
+            latencies.append((due, (time.monotonic() - due) * 1000))
             if answer not in known:
                 known.add(answer)
                 if not alike(
@@ -173,9 +177,13 @@ async def load(port: int, body: bytes, arguments: argparse.Namespace) -> dict[st
         writer.close()
 
     await asyncio.gather(*(client(index) for index in range(arguments.connections)))
-    latencies.sort()
-    p50, p99, worst = (latencies[min(math.ceil(q * len(latencies)), len(latencies)) - 1] for q in (0.5, 0.99, 1))
-    return {"requests": len(latencies), "p50": p50, "p99": p99, "max": worst, "failed": failed}
+    p50, p99, worst = (percentile([ms for _, ms in latencies], q) for q in (0.5, 0.99, 1))
+    return {"requests": len(latencies), "requests_due": latencies, "p50": p50, "p99": p99, "max": worst, "failed": failed}
+
+
+def percentile(values: list[float], q: float) -> float:
+    """The value that a share `q` does not exceed."""
+    return sorted(values)[min(math.ceil(q * len(values)), len(values)) - 1]
 
 
 def alike(value: Any, expected: Any) -> bool:
@@ -194,7 +202,7 @@ def show(kind: str, run: dict[str, Any]) -> None:
     late = "  the run ended before the last reload" if run["late"] else ""
     print(
         f"{kind:>12}: {run['requests']} requests, p50 {run['p50']:.2f} ms, p99 {run['p99']:.2f} ms, "
-        f"max {run['max']:.1f} ms, failed {len(run['failed'])}{late}",
+        f"max {run['max']:.1f} ms, p99 while a version is on its way {run['within']:.2f} ms, failed {len(run['failed'])}{late}",
         flush=True,
     )
     for reason in run["failed"][:3]:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
@@ -25,10 +26,12 @@ from service.lifecycle.manager import Manager, Timing
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_models
-from service.problems import answer_to, api_of
+from service.problems import answer_to, api_of, unexpected
 from service.routes import native as native_routes
 from service.routes import ops, v1
 from service.types import Loaded
+
+log = structlog.get_logger("headserve.app")
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -51,8 +54,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(native_routes.router(manager, _runtime(manager)))
     app.include_router(ops.router(manager))
     app.include_router(v1.router(manager))
-    limits = {"max_body_bytes": settings.max_body_bytes, "request_timeout_ms": settings.request_timeout_ms}
-    app.add_middleware(Inference, manager=manager, apis=apis, **limits)
+    stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
+    app.build_middleware_stack = lambda: Inference(stack(), manager, apis, *limits)  # type: ignore[method-assign]
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
@@ -66,6 +69,7 @@ def _loader(settings: Settings) -> Load:
     @cache
     def prepare() -> None:
         devices.configure(settings.gpu_memory_growth, settings.gpu_memory_limit_mb, settings.require_gpu)
+        log.info("computing on", **devices.runtime())
         # Half a million objects of TensorFlow's modules stay for ever. Collecting garbage, which stops every thread, would
         # look at them each time.
         gc.freeze()
@@ -117,11 +121,11 @@ def _handlers(apis: list[Api]) -> dict[type[Exception], Callable[[Request, Any],
         """The client hung up while it sent; nobody reads this."""
         return Response(status_code=400)
 
-    async def unexpected(request: Request, _: Exception) -> Response:
+    async def fault(request: Request, _: Exception) -> Response:
         """A fault of ours: the log has the trace, the client has none."""
-        return await problem(request, HeadserveError("An unexpected error; the server's log says more."))
+        return await problem(request, unexpected())
 
-    return {HeadserveError: problem, HTTPException: http_problem, ClientDisconnect: gone, Exception: unexpected}
+    return {HeadserveError: problem, HTTPException: http_problem, ClientDisconnect: gone, Exception: fault}
 
 
 def _ours(error: HTTPException, method: str, path: str, methods: str) -> RequestError:

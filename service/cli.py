@@ -62,11 +62,14 @@ def serve(
     from service import logs
     from service.app import create_app
     from service.console import print_models
+    from service.devices import check_gpu
     from service.lifecycle.source import scan
     from service.server import run
 
     logs.configure(settings.log_level, settings.log_format)
     scan(settings.models)  # a wrong folder is said at once, before TensorFlow is imported
+    if settings.require_gpu:
+        check_gpu()
     app = create_app(settings)
 
     manager = app.state.manager

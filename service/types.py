@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
@@ -103,7 +102,7 @@ class ModelSpec:
 
     def ordered(self, outputs: Collection[Output]) -> tuple[Output, ...]:
         """The outputs in the order of the heads, others behind them: equal selections are asked for as equals."""
-        known = tuple(output for output in self._all if output in outputs)
+        known = tuple(output for output in self.outputs if output in outputs)
         return known if len(known) == len(outputs) else (*known, *(output for output in outputs if output not in known))
 
     def source(self, output: Output) -> tuple[str, str]:
@@ -123,14 +122,15 @@ class ModelSpec:
             if signature in self.tensors
         }
 
-    @cached_property
-    def _all(self) -> tuple[Output, ...]:
-        return tuple((head.name, key) for head in self.heads for key in head.key_names)
-
     def _tensor(self, signature: str, name: str) -> tuple[Any, ...]:
         """Equal for the same tensor in the graph, computed from the same inputs."""
         tensors = self.tensors[signature]
         return tensors.outputs.get(name) or (signature, name), frozenset(tensors.inputs.items())
+
+    @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """Every key of every head."""
+        return tuple((head.name, key) for head in self.heads for key in head.key_names)
 
     @property
     def default_head(self) -> str:
@@ -185,4 +185,4 @@ class Loaded(Protocol):
 
 def nbytes(arrays: Mapping[Any, Array]) -> int:
     """Bytes in the arrays; a string counts as its pointer."""
-    return sum(int(np.asarray(array).nbytes) for array in arrays.values())
+    return sum([array.nbytes for array in arrays.values()])

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import structlog
 
 from service.errors import HeadserveError
-from service.lifecycle.memory import collecting, give_back, resident_bytes
+from service.lifecycle.memory import gently, give_back, resident_bytes
 from service.lifecycle.record import Outcome, Record
 from service.lifecycle.verify import verify
 from service.lifecycle.versions import State
@@ -30,7 +30,7 @@ class Loader:
         self._load = load
         self._changed = changed
         # One thread more than versions load at a time: memory is given back also while something large loads.
-        # Their priority is that of the others: a thread that is put aside while it holds Python's lock stops all of them.
+        # Their priority is that of the others: TensorFlow's own threads, begun by them, would inherit a lower one.
         self._pool = ThreadPoolExecutor(threads + 1, thread_name_prefix="loader")
 
     def bring_up(self, record: Record) -> None:
@@ -49,7 +49,7 @@ class Loader:
     def _bring_up(self, record: Record) -> None:
         name, version, before = record.disk.model, record.id.version, resident_bytes()
         try:
-            with collecting.brief():
+            with gently.loading():
                 self._steps(record)
         except Exception as failure:
             self._discard(record)

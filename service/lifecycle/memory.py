@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,23 +28,26 @@ def give_back() -> None:
         trim(0)
 
 
-class _Collecting:
-    """Python's automatic search for reference cycles, short of the oldest objects while anybody is in a `brief()` block."""
+class _Gently:
+    """How Python shares the processor while a version loads: no search through the oldest objects, and short turns."""
 
     NEVER = 1_000_000
+    TURN_S = 0.0005
+    """How long a thread may hold Python's lock when another wants it; the usual 5 ms would show in every answer."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._blocks = 0
-        self._usual = gc.get_threshold()
+        self._usual = gc.get_threshold(), sys.getswitchinterval()
 
     @contextmanager
-    def brief(self) -> Iterator[None]:
-        """No search through everything in this block. A model is so many objects that each would stop every thread for long."""
+    def loading(self) -> Iterator[None]:
+        """As long as anybody is in such a block."""
         with self._lock:
             if not self._blocks:
-                self._usual = gc.get_threshold()
-                gc.set_threshold(*self._usual[:2], self.NEVER)
+                self._usual = gc.get_threshold(), sys.getswitchinterval()
+                gc.set_threshold(*self._usual[0][:2], self.NEVER)
+                sys.setswitchinterval(self.TURN_S)
             self._blocks += 1
         try:
             yield
@@ -51,10 +55,11 @@ class _Collecting:
             with self._lock:
                 self._blocks -= 1
                 if not self._blocks:
-                    gc.set_threshold(*self._usual)
+                    gc.set_threshold(*self._usual[0])
+                    sys.setswitchinterval(self._usual[1])
 
 
-collecting = _Collecting()
+gently = _Gently()
 
 
 @cache

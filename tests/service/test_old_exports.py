@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
 
-from service.old_exports import loadable
-from service.saved_model import read_proto
 from service.servable import load
-from tests.half_plus import export_half_plus_three, export_half_plus_two
+from tests.half_plus import export_half_plus_three
 
 
 def test_an_export_without_shapes_takes_any(tmp_path):
@@ -22,12 +20,3 @@ def test_an_export_without_shapes_takes_any(tmp_path):
             answer = servable.run({"x": np.array(x, np.float32)}, (output,))
             np.testing.assert_array_equal(answer[output], np.array(x) / 2 + 3)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def test_other_exports_are_loaded_from_their_own_folder(tmp_path):
-    folder = tmp_path / "half_plus_two"
-    export_half_plus_two(folder)
-    with loadable(folder, read_proto(folder)) as modern:
-        assert modern == folder
-    with loadable(folder / "nix", read_proto(folder / "nix")) as modern:
-        assert modern == folder / "nix"

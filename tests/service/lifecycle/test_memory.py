@@ -1,6 +1,7 @@
 import gc
+import sys
 
-from service.lifecycle.memory import collecting, give_back, resident_bytes
+from service.lifecycle.memory import gently, give_back, resident_bytes
 
 
 def test_memory_is_known_and_given_back():
@@ -13,9 +14,10 @@ def test_memory_is_known_and_given_back():
 
 
 def test_blocks_may_overlap():
-    usual = gc.get_threshold()
-    with collecting.brief():
-        with collecting.brief():
-            assert gc.get_threshold()[2] == collecting.NEVER
-        assert gc.get_threshold()[2] == collecting.NEVER
-    assert gc.get_threshold() == usual
+    usual = gc.get_threshold(), sys.getswitchinterval()
+    with gently.loading():
+        with gently.loading():
+            assert gc.get_threshold()[2] == gently.NEVER
+        assert gc.get_threshold()[2] == gently.NEVER
+        assert sys.getswitchinterval() < usual[1]
+    assert (gc.get_threshold(), sys.getswitchinterval()) == usual
