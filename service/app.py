@@ -27,7 +27,7 @@ from service.model_options import ModelOptions
 from service.openapi import with_models
 from service.problems import answer_to, api_of
 from service.routes import native as native_routes
-from service.routes import ops
+from service.routes import ops, v2, v2_models, v2_repository
 from service.types import Loaded
 
 
@@ -46,8 +46,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # The page at /docs brings its own scripts: it works where there is no internet.
     app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
-    apis: list[Api] = [native_routes.NativeApi()]  # paths that none of them has get the last one's problems
+    apis: list[Api] = [v2.V2Api(), native_routes.NativeApi()]  # paths that none of them has get the last one's problems
     app.include_router(native_routes.router(manager, _runtime(manager)))
+    app.include_router(v2.router(manager, package_version()))
+    app.include_router(v2_models.router(manager))
+    app.include_router(v2_repository.router(manager, settings.admin_key, settings.max_body_bytes))
     app.include_router(ops.router(manager))
     limits = {"max_body_bytes": settings.max_body_bytes, "request_timeout_ms": settings.request_timeout_ms}
     app.add_middleware(Inference, manager=manager, apis=apis, **limits)
