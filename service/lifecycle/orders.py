@@ -66,8 +66,10 @@ class Orders:
         """Tells those who wait that it comes to nothing: the manager ends."""
         with self._lock:
             self._closed = True
-            for order in (*self._given, *self._taken, *self._begun):
-                _fail(order, NotAvailableError("The server is about to end."))
+            waiting = (*self._given, *self._taken, *self._begun)
+            self._given, self._taken, self._begun = [], [], []
+        for order in waiting:
+            _fail(order, NotAvailableError("The server is about to end."))
 
     def _order(self, order: _Order) -> "Future[None]":
         with self._lock:
