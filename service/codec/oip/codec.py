@@ -45,11 +45,11 @@ class OpenInference:
             self._wanted = everything(spec, binary=True)
             return InferRequest(raw_input(body, spec), self._outputs)
         header, tail = _split(body, self._header_length)
-        message = parsed(header)
+        message, special = parsed(header)
         self._id = _id(message)
         deadline = _deadline(parameters(message, "The request"))
         self._wanted = wanted(message, spec)
-        return InferRequest(inputs(message.get("inputs"), spec, tail), self._outputs, deadline)
+        return InferRequest(inputs(message.get("inputs"), spec, tail, special), self._outputs, deadline)
 
     def encode(self, response: InferResponse) -> Encoded:
         """The answer: JSON, and behind it the bytes of the outputs that are wanted in binary. Raises UnsupportedTypeError."""

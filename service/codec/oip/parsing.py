@@ -14,19 +14,20 @@ _SPECIAL = re.compile(rb"NaN|Infinity")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def parsed(text: bytes) -> dict[str, Any]:
-    """The object. Raises BrokenJsonError with line and column, RequestError."""
+def parsed(text: bytes) -> tuple[dict[str, Any], bool]:
+    """The object, and whether there may be infinities in it. Raises BrokenJsonError with line and column, RequestError."""
     if not text.strip():
         raise RequestError(f"The body is empty; send {EXAMPLE}.")
+    special = False
     try:
         message = native.parse(text)
     except BrokenJsonError:
         if not _SPECIAL.search(text):
             raise
-        message = _with_specials(text)
+        message, special = _with_specials(text), True
     if not isinstance(message, dict):
         raise RequestError(f"Expected an object such as {EXAMPLE}, but got {described(message)}.")
-    return message
+    return message, special
 
 
 EXAMPLE = '{"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}'

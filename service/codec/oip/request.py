@@ -28,13 +28,14 @@ MAX_EMPTY = 1024
 """The product of the sizes that are not zero, in the shape of a tensor without elements: no data bounds them."""
 
 
-def inputs(entries: Any, spec: ModelSpec, tail: memoryview) -> dict[str, Array]:
+def inputs(entries: Any, spec: ModelSpec, tail: memoryview, special: bool = False) -> dict[str, Array]:
     """The arrays of a request.
 
     Args:
         entries: the request's member `inputs`.
         spec: the model.
         tail: what follows the JSON: the bytes of the tensors that are binary.
+        special: there may be numbers in the JSON that JSON does not have.
 
     Raises:
         RequestError: of the kind that fits, naming the input.
@@ -49,7 +50,7 @@ def inputs(entries: Any, spec: ModelSpec, tail: memoryview) -> dict[str, Array]:
         shape = _shape(entry, tensor)
         size = _binary_size(entry, tensor)
         if size is None:
-            arrays[tensor.name] = _from_json(entry, tensor, shape)
+            arrays[tensor.name] = _from_json(entry, tensor, shape, special)
             continue
         if size > len(tail) - position:
             raise WrongShapeError(
@@ -184,17 +185,21 @@ def _binary_size(entry: Mapping[str, Any], tensor: InputSpec) -> int | None:
     return size
 
 
-def _from_json(entry: Mapping[str, Any], tensor: InputSpec, shape: tuple[int, ...]) -> Array:
+def _from_json(entry: Mapping[str, Any], tensor: InputSpec, shape: tuple[int, ...], special: bool) -> Array:
     """The array of data that are nested or flat. Null is a missing value, and NaN for a float that must be there."""
-    data, special = entry["data"], dict[int, float]()
-    if "float" in tensor.dtype:
-        if tensor.required:
-            tensor = replace(tensor, required=False, missing="NaN")
-        data, special = without_specials(data)
-    if not isinstance(data, list):
-        data = [data] if not shape else data  # a tensor of rank 0
-    flat = isinstance(data, list) and list not in set(map(type, data))
-    array = tensors.decode(data, replace(tensor, shape=(-1,) if flat else shape))
+    data, found = entry["data"], dict[int, float]()
+    if special and "float" in tensor.dtype:
+        data, found = without_specials(data)
+    if not isinstance(data, list) and not shape:
+        data = [data]  # a tensor of rank 0
+    flat = isinstance(data, list) and not _nested(data)
+    tensor = replace(tensor, shape=(-1,) if flat else shape)
+    try:
+        array = tensors.decode(data, tensor)
+    except MissingInputError:
+        if "float" not in tensor.dtype:
+            raise
+        array = tensors.decode(data, replace(tensor, required=False, missing="NaN"))
     if flat and array.size != math.prod(shape):
         raise WrongShapeError(
             f"Input {tensor.name!r}: shape {list(shape)} takes {math.prod(shape)} values, but got {array.size}.",
@@ -202,9 +207,15 @@ def _from_json(entry: Mapping[str, Any], tensor: InputSpec, shape: tuple[int, ..
             expected=shape,
             got=array.shape,
         )
-    if special:
-        array.reshape(-1)[list(special)] = list(special.values())
+    if found:
+        array.reshape(-1)[list(found)] = list(found.values())
     return array.reshape(shape)
+
+
+def _nested(data: list[Any]) -> bool:
+    """Whether there are lists in it: what the first value is, unless that is a row that is missing."""
+    first = data[0] if data else None
+    return type(first) is list or (first is None and list in set(map(type, data)))
 
 
 def _complete(arrays: dict[str, Array], spec: ModelSpec) -> dict[str, Array]:

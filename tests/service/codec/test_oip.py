@@ -34,6 +34,7 @@ HEADS = (
 X = InputSpec("x", "float32", (-1,))
 Y = InputSpec("y", "int64", (-1,))
 BUDGET = InputSpec("budget", "float32", (-1,), required=False, missing=-1)
+PAIRS = InputSpec("pairs", "int8", (-1, 2), required=False, missing=7)
 TEXT = InputSpec("text", "string", (-1,))
 TABLE = InputSpec("x", "float32", (-1, 2))
 COLUMN = InputSpec("x", "float32", (-1, 1))
@@ -79,6 +80,12 @@ INF = float("inf")
         pytest.param([x([1, 2])], [X, BUDGET], {"x": [1, 2], "budget": [-1, -1]}, id="absent and optional"),
         pytest.param(
             [x([1, 2]), tensor("budget", [2], "FP32", [None, 5])], [X, BUDGET], {"x": [1, 2], "budget": [-1, 5]}, id="null"
+        ),
+        pytest.param(
+            [x([1, 2]), tensor("pairs", [2, 2], "INT8", [None, [1, 2]])],
+            [X, PAIRS],
+            {"x": [1, 2], "pairs": [[7, 7], [1, 2]]},
+            id="a row of null",
         ),
         pytest.param([tensor("text", [2], "BYTES", ["a", {"b64": "/w=="}])], [TEXT], {"text": [b"a", b"\xff"]}, id="strings"),
         pytest.param([x([1.0]) | {"parameters": {"anything": 1}}], [X], {"x": [1]}, id="unknown parameters are free"),
