@@ -13,6 +13,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 NEWEST := .venv-newest/bin
 TEST_MODELS := build/test-models
+PEERS := bentoml litserve mlserver ray
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 export UV_LINK_MODE ?= copy
@@ -68,7 +69,7 @@ $(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/
 lint: install  ## Check style (ruff) and that no file holds an index address
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@! grep -nE '^ *(--(extra-)?index-url|--find-links|-i )|https?://[^ ]*/simple' requirements/*.txt
+	@! grep -nE '^ *(--(extra-)?index-url|--find-links|-i )|https?://[^ ]*/simple' requirements/*.txt benchmarks/requirements/*.txt
 
 .PHONY: format
 format: install  ## Rewrite the code in ruff's style
@@ -84,6 +85,18 @@ lock: $(UV)  ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1: wi
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra train --extra demo --group dev -o requirements/dev.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --group build --group test -o requirements/newest.txt
 	echo uv | $(LOCK) $(if $(UPGRADE),--upgrade) - -o requirements/uv.txt
+	for peer in $(PEERS); do \
+	  $(LOCK) $(if $(UPGRADE),--upgrade) benchmarks/requirements/$$peer.in -o benchmarks/requirements/$$peer.txt; done
+
+# One environment each, so that every peer has the versions it asks for.
+.PHONY: bench-peers
+bench-peers: $(PEERS:%=build/bench/%/.installed)  ## Make the environments of the servers that benchmarks/serve.py compares with
+
+build/bench/%/.installed: benchmarks/requirements/%.txt $(UV)
+	@echo "Installing $* into build/bench/$*"
+	@$(UV) venv --quiet --clear --python 3.11 build/bench/$*
+	@$(UV) pip install --quiet --python build/bench/$*/bin/python --require-hashes -r $<
+	@touch $@
 
 .PHONY: clean
 clean:  ## Remove the environments, caches and what the commands above wrote

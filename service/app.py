@@ -25,7 +25,7 @@ from service.lifecycle.manager import Manager, Timing
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_models
-from service.problems import answer_to, api_of
+from service.problems import answer_to, api_of, unexpected
 from service.routes import native as native_routes
 from service.routes import ops, v2, v2_models, v2_repository
 from service.types import Loaded
@@ -52,8 +52,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(v2_models.router(manager))
     app.include_router(v2_repository.router(manager, settings.admin_key, settings.max_body_bytes))
     app.include_router(ops.router(manager))
-    limits = {"max_body_bytes": settings.max_body_bytes, "request_timeout_ms": settings.request_timeout_ms}
-    app.add_middleware(Inference, manager=manager, apis=apis, **limits)
+    stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
+    app.build_middleware_stack = lambda: Inference(stack(), manager, apis, *limits)  # type: ignore[method-assign]
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
@@ -113,11 +113,11 @@ def _handlers(apis: list[Api]) -> dict[type[Exception], Callable[[Request, Any],
         """The client hung up while it sent; nobody reads this."""
         return Response(status_code=400)
 
-    async def unexpected(request: Request, _: Exception) -> Response:
+    async def fault(request: Request, _: Exception) -> Response:
         """A fault of ours: the log has the trace, the client has none."""
-        return await problem(request, HeadserveError("An unexpected error; the server's log says more."))
+        return await problem(request, unexpected())
 
-    return {HeadserveError: problem, HTTPException: http_problem, ClientDisconnect: gone, Exception: unexpected}
+    return {HeadserveError: problem, HTTPException: http_problem, ClientDisconnect: gone, Exception: fault}
 
 
 def _ours(error: HTTPException, method: str, path: str, methods: str) -> RequestError:

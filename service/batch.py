@@ -110,7 +110,7 @@ def stack(members: Sequence[Mapping[str, Array]], rows: int) -> Mapping[str, Arr
 
 def split(results: Mapping[Output, Array], computed_rows: int, members: Sequence[Sized]) -> list[dict[Output, Array]]:
     """Each member's own rows of its own outputs; padding at the end is nobody's. Raises UnsplittableError."""
-    wanted = members[0].outputs if len(members) == 1 else {output for member in members for output in member.outputs}
+    wanted = {output for outputs in {member.outputs for member in members} for output in outputs}
     odd = frozenset(output for output in wanted if not results[output].ndim or len(results[output]) != computed_rows)
     if odd:
         raise UnsplittableError(odd)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.errors import ConfigError, ModelLoadError, listed
+from service.model_options import ComputeOptions
 
 CPU, GPU = "CPU", "GPU"
 
@@ -36,6 +37,34 @@ def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None
                 tf.config.experimental.set_memory_growth(gpu, memory_growth)
     except RuntimeError as error:
         raise ConfigError(f"Devices must be configured before the first model is loaded: {error}") from error
+
+
+def session_config(compute: ComputeOptions) -> Any:
+    """The `ConfigProto` of a session: the devices as `configure` has set them up, and a model's options.
+
+    XLA compiles what it can, and mixed precision computes in 16 bits what TensorFlow's lists call safe: float16 on a GPU,
+    bfloat16 on a CPU that has it.
+    """
+    import tensorflow as tf
+    from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+
+    config = config_pb2.ConfigProto(allow_soft_placement=True)
+    for cpu in tf.config.list_physical_devices(CPU):
+        config.device_count[CPU] = len(tf.config.get_logical_device_configuration(cpu) or (cpu,))
+    for gpu in tf.config.list_physical_devices(GPU):
+        options = config.gpu_options
+        limits = [logical.memory_limit for logical in tf.config.get_logical_device_configuration(gpu) or ()]
+        if limits:
+            options.experimental.virtual_devices.add(memory_limit_mb=limits)
+        else:
+            options.allow_growth = bool(tf.config.experimental.get_memory_growth(gpu))
+    graph = config.graph_options
+    if compute.jit_compile:
+        graph.optimizer_options.global_jit_level = config_pb2.OptimizerOptions.ON_1
+    if compute.mixed_precision:
+        graph.rewrite_options.auto_mixed_precision = rewriter_config_pb2.RewriterConfig.ON
+        graph.rewrite_options.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
+    return config
 
 
 def runtime() -> dict[str, Any]:

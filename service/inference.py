@@ -1,4 +1,4 @@
-"""Answers every request for predictions, whichever protocol it speaks, in front of FastAPI.
+"""Answers every request for predictions, whichever protocol it speaks, in front of FastAPI and its middleware.
 
 FastAPI's routing, request and response objects cost more than decoding, batching and encoding one row together. It has routes
 of the same paths for the API's document and for other methods; no POST reaches them.
@@ -7,6 +7,7 @@ of the same paths for the API's document and for other methods; no POST reaches 
 import asyncio
 from collections.abc import Sequence
 
+import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -15,17 +16,20 @@ from service.body import read_body
 from service.content_encoding import accepted, compressed
 from service.deadline import deadline_of
 from service.errors import HeadserveError
-from service.hangup import while_connected
+from service.hangup import WhileConnected
 from service.lifecycle.manager import Manager
 from service.predict import LARGE_BYTES, predict
-from service.problems import answer_to, api_of
+from service.problems import answer_to, api_of, unexpected
 
 COMPRESS_FROM_BYTES = 4096
 """A smaller answer fits a few packets, and is sent as it is."""
 
 
+log = structlog.get_logger("headserve.app")
+
+
 class Inference:
-    """ASGI middleware.
+    """An ASGI application around another.
 
     Args:
         app: answers what asks for no predictions.
@@ -60,12 +64,15 @@ class Inference:
             status, answer = answer_to(error, api, path)
         except ClientDisconnect:
             return
+        except Exception:
+            log.exception("an unexpected error", path=path)
+            status, answer = answer_to(unexpected(), api, path)
         await _send(status, answer, send)
 
     async def _answer(self, call: Call, headers: Headers, receive: Receive) -> Encoded:
         deadline = deadline_of(headers, self._request_timeout_ms)
         body = await read_body(receive, headers, self._max_body_bytes)
-        async with while_connected(receive):
+        with WhileConnected(receive):
             answer = await predict(self._manager, call, body, deadline)
         wanted = headers.get(b"accept-encoding")
         return answer if wanted is None else await _compressed(answer, wanted)

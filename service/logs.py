@@ -31,6 +31,7 @@ def configure(level: str, log_format: Literal["auto", "json", "console"]) -> Non
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     if level != "debug":
         logging.getLogger("absl").setLevel(logging.WARNING)  # TensorFlow tells its every step
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)  # and, each time, that there is a newer loader
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -54,7 +54,7 @@ class Model:
         self._servables = servables
         self._folder = folder
         self._names = ClassNames(())  # none before `warm_up` has compared them with the model's own
-        self._all: Outputs = tuple((head.name, key) for head in self.spec.heads for key in head.key_names)
+        self._all: Outputs = self.spec.outputs
         self._costs_s: dict[str, float] = {}
         self._cost_of_all_s = 0.0
         self._compiled = options.compute.jit_compile
@@ -107,7 +107,8 @@ class Model:
     def close(self) -> None:
         """Finishes what waits and frees the threads and the model. Blocks until then."""
         self._batcher.close()
-        self._servables.clear()
+        for servable in self._servables:
+            servable.close()
 
     @property
     def waiting_rows(self) -> int:
@@ -144,8 +145,7 @@ class Model:
         names = ClassNames(self.spec.heads)
         if not names:
             return names
-        with servable.trying():
-            own = servable.run(inputs, tuple({*names.outputs, *names.computed(names.outputs)}))
+        own = servable.run(inputs, tuple({*names.outputs, *names.computed(names.outputs)}))
         written = names.written(own, names.outputs, len(next(iter(inputs.values()))))
         wrong = [output for output in names.outputs if not np.array_equal(written[output], own[output])]
         if wrong:

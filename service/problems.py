@@ -10,6 +10,11 @@ from service.errors import BodyTooLargeError, HeadserveError
 log = structlog.get_logger("headserve.app")
 
 
+def unexpected() -> HeadserveError:
+    """What a client is told of a fault of ours; the log has the trace."""
+    return HeadserveError("An unexpected error; the server's log says more.")
+
+
 def api_of(apis: Sequence[Api], path: str) -> Api:
     """The protocol that has this path; the last one for a path that no protocol has."""
     return next((api for api in apis if path == api.prefix or path.startswith(f"{api.prefix}/")), apis[-1])

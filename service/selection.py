@@ -22,6 +22,8 @@ def select(spec: ModelSpec, heads: Sequence[str] | None, keys: Sequence[str] | N
         UnknownHeadError, UnknownKeyError: naming what there is.
         InvalidRequestError: a head or a key is listed twice, or the list is empty.
     """
+    if heads == ALL_HEADS and keys is None:
+        return spec.outputs
     if heads == ALL_HEADS:
         chosen, named = spec.heads, False
     else:

@@ -1,40 +1,51 @@
 """A SavedModel in memory: loads it, describes it, runs it. TensorFlow is imported here and in `devices`, in functions only.
 
-A request's outputs become one graph: a `tf.function` that calls the signature and returns only them. TensorFlow inlines
-the call and prunes what nothing asks for, so that one head costs one head, and all heads share one run of the trunk.
+The model is loaded into a `Session`, as TensorFlow Serving does it, so that its graph stays in C++. `tf.saved_model.load`
+makes a Python graph of every signature and every function instead; a model with four heads then takes five times as long to
+load and a call twice as long, and leaves 80,000 Python objects that every search for garbage looks at while all threads stop.
 
-A graph is run by the op `StatefulPartitionedCall`, which `tf.function` itself ends in: the same computation without a
-third to a half of a millisecond of Python around it, that is binding arguments, gradient tapes and structured outputs.
+A request's outputs are fetched by the names of their tensors. TensorFlow computes what they need and nothing else: one head
+costs one head, and all heads share one run of the trunk, also when they are outputs of several signatures. The values that
+are fed are checked by the graph itself, not against the shapes that the signature declares.
 """
 
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from service.card import read_card
-from service.devices import runtime as runtime  # noqa: PLC0414 - its former place
-from service.discovery import SERVING_DEFAULT, TensorNames, layout
+from service.devices import session_config
+from service.discovery import TensorNames, layout
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
 from service.model_options import ComputeOptions
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
 
 MAX_GRAPHS = 64
-"""Selections of outputs that a model keeps a traced graph for; the least recently used goes first."""
+"""Selections of outputs that a model keeps a pruned graph for; the least recently used goes first."""
 
-SINGLE_THREADED = "SINGLE_THREADED_EXECUTOR"
-"""Runs the ops of a graph in the calling thread, one after the other, each with all cores. TensorFlow's default hands them
-to a pool of threads that spin while they wait, which costs more time of the processor than a small model computes."""
+TAG = "serve"
+"""The graph of a SavedModel that is for serving."""
+
+INTERNAL = "__saved_model_"
+"""How signatures begin that TensorFlow writes for its own loaders."""
+
+IN_THE_CALLING_THREAD = -1
+"""As `inter_op_thread_pool`: the ops run here rather than in a pool of threads, whose waking costs more than a small model."""
 
 
 class Graph(NamedTuple):
-    """What computes a selection of outputs: takes a tensor for each of `inputs`, and returns one for each output."""
+    """What computes a selection of outputs: takes an array for each of `inputs`, and returns one for each of `fetched`."""
 
     inputs: tuple[TensorSpec, ...]
-    call: Callable[..., Any]
+    call: Callable[..., Sequence[Array]]
+    fetched: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -43,27 +54,26 @@ class Servable:
 
     spec: ModelSpec
     device: str | None
+    _tensors: Mapping[Output, str]
     _graph: Callable[[tuple[Output, ...]], Graph]
-    _constant: Callable[[Array, str], Any]
-    _placed: Callable[[], AbstractContextManager[Any]]
-    _forget: Callable[[], None]
+    _dtypes: Mapping[str, Any]
+    _close: Callable[[], None]
 
     def run(self, inputs: Mapping[str, Array], outputs: tuple[Output, ...]) -> dict[Output, Array]:
         """The outputs asked for, computed in one graph run. Raises RejectedByModelError, ModelError."""
-        with _translated(self.spec.name), self._placed():
-            ordered = tuple(sorted(outputs))  # one graph for a selection, in whatever order it is asked for
-            graph = self._graph(ordered)
-            feeds = [self._constant(inputs[tensor.name], tensor.dtype) for tensor in graph.inputs]
-            results = dict(zip(ordered, graph.call(*feeds), strict=True))
-            return {output: results[output].numpy() for output in outputs}
+        with _translated(self.spec.name):
+            graph = self._graph(tuple(sorted(outputs)))  # one for a selection, in whatever order it is asked for
+            feeds = [self._fed(inputs[tensor.name], tensor.dtype) for tensor in graph.inputs]
+            results = dict(zip(graph.fetched, graph.call(*feeds), strict=True))
+            return {output: results[self._tensors[output]] for output in outputs}
 
-    @contextmanager
-    def trying(self) -> Iterator[None]:
-        """What is run in this block leaves no graph behind, and the others must be traced again."""
-        try:
-            yield
-        finally:
-            self._forget()
+    def close(self) -> None:
+        """Frees the model. Nothing runs any more."""
+        self._close()
+
+    def _fed(self, array: Array, dtype: str) -> Array:
+        wanted = self._dtypes[dtype]
+        return array if array.dtype == wanted else array.astype(wanted)
 
 
 def load(name: str, version: int, folder: Path, device: str | None = None, compute: ComputeOptions | None = None) -> Servable:
@@ -72,120 +82,103 @@ def load(name: str, version: int, folder: Path, device: str | None = None, compu
     Raises:
         ModelLoadError: also for a broken model card.
     """
-    compute = compute or ComputeOptions()
     card = read_card(folder)
+    session = None
     try:
-        import tensorflow as tf
-
-        placed = partial(tf.device, device) if device else nullcontext
-        with placed():
-            loaded = tf.saved_model.load(str(folder))
-        signatures = {name: _signature_spec(loaded.signatures[name]) for name in sorted(loaded.signatures)}
-        tensor_names = {} if card is not None else _tensor_names(folder, signatures)
-    except HeadserveError:
-        raise
-    except Exception as error:  # whatever a broken SavedModel makes TensorFlow raise
+        session, definitions, fetchable = _loaded(folder, device, compute or ComputeOptions())
+        signatures = {key: _signature_spec(definition) for key, definition in definitions.items()}
+        tensors: TensorNames = {
+            key: {output: info.name for output, info in definition.outputs.items()} for key, definition in definitions.items()
+        }
+        spec = layout(name, version, signatures, card, tensors)
+    except Exception as error:
+        if session is not None:
+            session.close()
+        if isinstance(error, HeadserveError):
+            raise
+        # whatever a broken SavedModel makes TensorFlow raise
         raise ModelLoadError(f"TensorFlow cannot load {folder}: {_cleaned(str(error)) or type(error).__name__}") from error
-    spec = layout(name, version, signatures, card, tensor_names)
-    inputs = [tensor for signature in signatures.values() for tensor in signature.inputs]
-    dtypes = {tensor.dtype: tf.dtypes.as_dtype(tensor.dtype) for tensor in inputs}
+    fetches = {spec.output(key, name): fetchable[tensor] for key, names in tensors.items() for name, tensor in names.items()}
 
     @lru_cache(MAX_GRAPHS)
     def graph(outputs: tuple[Output, ...]) -> Graph:
-        return _trace(loaded, spec, outputs, compute)
+        needed = dict.fromkeys(spec.source(output)[0] for output in outputs)
+        feeds = {info.name: (key, name) for key in needed for name, info in sorted(definitions[key].inputs.items())}
+        inputs = tuple(_find(signatures[key].inputs, name) for key, name in feeds.values())
+        fetched = tuple(dict.fromkeys(fetches[output] for output in outputs))
+        return Graph(inputs, _callable(session, list(feeds), fetched), fetched)
 
-    return Servable(spec, device, graph, lambda array, dtype: tf.constant(array, dtypes[dtype]), placed, graph.cache_clear)
+    def close() -> None:
+        graph.cache_clear()
+        session.close()
 
-
-def _trace(loaded: Any, spec: ModelSpec, outputs: tuple[Output, ...], compute: ComputeOptions) -> Graph:
-    """One graph for these outputs, with the inputs of the signatures that it needs."""
-    sources = [spec.source(output) for output in outputs]
-    takes = {name: [tensor.name for tensor in spec.signatures[name].inputs] for name, _ in sources}
-    inputs = {tensor.name: tensor for name in takes for tensor in spec.signatures[name].inputs}
-
-    def run(*arguments: Any) -> list[Any]:
-        feeds = dict(zip(inputs, arguments, strict=True))
-        results = {name: loaded.signatures[name](**{key: feeds[key] for key in keys}) for name, keys in takes.items()}
-        return [results[signature][name] for signature, name in sources]
-
-    return Graph(tuple(inputs.values()), _compiled(run, [_declared(loaded, takes, name) for name in inputs], compute))
+    dtypes = {tensor.dtype: _array_dtype(tensor.dtype) for signature in signatures.values() for tensor in signature.inputs}
+    return Servable(spec, device, fetches, graph, dtypes, close)
 
 
-def _compiled(run: Callable[..., list[Any]], specs: list[Any], compute: ComputeOptions) -> Callable[..., Any]:
-    """The function as a graph, called with as little around it as there can be."""
+def _loaded(folder: Path, device: str | None, compute: ComputeOptions) -> tuple[Any, dict[str, Any], dict[str, str]]:
+    """The session, the definitions of the signatures that are for callers, and what to fetch for each output's tensor."""
     import tensorflow as tf
 
-    if compute.jit_compile:  # one program for each batch size: XLA knows no sizes that vary
-        compiled: Callable[..., Any] = tf.function(run, jit_compile=True, autograph=False)
-        return compiled
-    concrete = tf.function(run, input_signature=specs, autograph=False).get_concrete_function()
-    captured, dtypes = concrete.captured_inputs, [tensor.dtype for tensor in concrete.outputs]
-    config = _rewriting(compute.mixed_precision)
-
-    executor = SINGLE_THREADED
-
-    def call(*feeds: Any) -> Any:
-        nonlocal executor
+    if compute.jit_compile:  # on a CPU, XLA does not compile clusters by itself otherwise
+        os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} --tf_xla_cpu_global_jit".strip()
+    with tf.Graph().as_default() as graph, tf.device(device):
+        session = tf.compat.v1.Session(graph=graph, config=session_config(compute))
         try:
-            return tf.raw_ops.StatefulPartitionedCall(
-                args=[*feeds, *captured], Tout=dtypes, f=concrete, config_proto=config, executor_type=executor
-            )
-        except tf.errors.OpError as error:
-            if not executor or "executor does not support" not in error.message:
-                raise
-            executor = ""  # loops and branches of TensorFlow 1
-            return call(*feeds)
-
-    return call
-
-
-def _rewriting(mixed_precision: bool) -> bytes:
-    """The graph optimizer's settings, serialized: float16 on a GPU and bfloat16 on a CPU that has it, where that is safe."""
-    if not mixed_precision:
-        return b""
-    import tensorflow as tf
-
-    config = tf.compat.v1.ConfigProto()
-    on = 1  # RewriterConfig.ON
-    config.graph_options.rewrite_options.auto_mixed_precision = on
-    config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16 = on
-    return bytes(config.SerializeToString())
+            meta_graph = tf.compat.v1.saved_model.load(session, [TAG], str(folder), clear_devices=device is not None)
+            named = sorted(meta_graph.signature_def.items())
+            definitions = {key: definition for key, definition in named if not key.startswith(INTERNAL)}
+            names = {info.name for definition in definitions.values() for info in definition.outputs.values()}
+            # A function call that is fetched itself is computed with all of its outputs; one behind an identity is inlined
+            # and pruned. And an input that is an output as well can be fetched so.
+            fetchable = {name: tf.identity(graph.get_tensor_by_name(name)).name for name in sorted(names)}
+        except BaseException:
+            session.close()
+            raise
+    return session, definitions, fetchable
 
 
-def _declared(loaded: Any, signatures: Iterable[str], name: str) -> Any:
-    """The TensorSpec of an input, as the first of the signatures that takes it declares it."""
-    import tensorflow as tf
+def _callable(session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> Callable[..., Sequence[Array]]:
+    """What computes the tensors from arrays: `Session.run` without what it does in Python on every call.
 
-    declared = (loaded.signatures[signature].structured_input_signature[1] for signature in signatures)
-    spec = next(specs[name] for specs in declared if name in specs)
-    return tf.TensorSpec(spec.shape, spec.dtype)
+    The method has had this underscore, and `tf.data` and Keras have relied on it, since TensorFlow 1.8.
+    """
+    from tensorflow.core.protobuf import config_pb2
+
+    options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
+    options.run_options.inter_op_thread_pool = IN_THE_CALLING_THREAD
+    run: Callable[..., Sequence[Array]] = session._make_callable_from_options(options)
+    return run
 
 
-def _signature_spec(function: Any) -> SignatureSpec:
+def _signature_spec(definition: Any) -> SignatureSpec:
     """Inputs and outputs in alphabetical order; a SavedModel keeps none."""
     return SignatureSpec(
-        tuple(_tensor_spec(name, spec) for name, spec in sorted(function.structured_input_signature[1].items())),
-        tuple(_tensor_spec(name, spec) for name, spec in sorted(function.structured_outputs.items())),
+        tuple(_tensor_spec(name, info) for name, info in sorted(definition.inputs.items())),
+        tuple(_tensor_spec(name, info) for name, info in sorted(definition.outputs.items())),
     )
 
 
-def _tensor_spec(name: str, spec: Any) -> TensorSpec:
-    shape = None if spec.shape.rank is None else tuple(-1 if size is None else size for size in spec.shape)
-    return TensorSpec(name, spec.dtype.name, shape)
+def _tensor_spec(name: str, info: Any) -> TensorSpec:
+    """The tensor that a `TensorInfo` describes; old exports say nothing of its shape."""
+    import tensorflow as tf
+
+    if info.WhichOneof("encoding") != "name":
+        raise ModelLoadError(f"Tensor {name!r} of a signature is sparse or composite; export a dense one.")
+    known = info.HasField("tensor_shape") and not info.tensor_shape.unknown_rank
+    shape = tuple(dim.size for dim in info.tensor_shape.dim) if known else None
+    return TensorSpec(name, tf.dtypes.as_dtype(info.dtype).base_dtype.name, shape)
 
 
-def _tensor_names(folder: Path, signatures: Mapping[str, SignatureSpec]) -> TensorNames:
-    """The names of the outputs' tensors; `tf.saved_model.load` does not tell them."""
-    from tensorflow.core.protobuf import saved_model_pb2
+def _array_dtype(dtype: str) -> Any:
+    """NumPy's dtype of the arrays that a tensor is fed with; any other where it has none."""
+    import tensorflow as tf
 
-    model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    for graph in model.meta_graphs:
-        if SERVING_DEFAULT in graph.signature_def and signatures.keys() <= set(graph.signature_def):
-            return {
-                signature: {output: info.name for output, info in graph.signature_def[signature].outputs.items()}
-                for signature in signatures
-            }
-    return {}
+    return np.dtype(tf.dtypes.as_dtype(dtype).as_numpy_dtype)
+
+
+def _find(tensors: Sequence[TensorSpec], name: str) -> TensorSpec:
+    return next(tensor for tensor in tensors if tensor.name == name)
 
 
 @contextmanager

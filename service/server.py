@@ -20,9 +20,11 @@ from typing import NoReturn
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.config import Settings
 from service.errors import ConfigError
+from service.one_packet import OnePacketProtocol
 
 Announce = Callable[[str], None]
 CLOSE = (b"connection", b"close")
@@ -87,10 +89,12 @@ def run(app: FastAPI, settings: Settings, announce: Announce) -> None:
     """Serves until a signal, and ends the process. Raises ConfigError for a port in use."""
     listening = _bind(settings.host, settings.port)
     config = uvicorn.Config(
-        app,
+        _unwrapped(app),
+        http=OnePacketProtocol,
         log_config=None,
         access_log=settings.log_level == "debug",
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, too
     )
 
@@ -99,6 +103,17 @@ def run(app: FastAPI, settings: Settings, announce: Announce) -> None:
 
     _Server(config, settings, announce, draining).run([listening])
     _end(0)
+
+
+def _unwrapped(app: FastAPI) -> ASGIApp:
+    """The application without what FastAPI looks up for telemetry of its own on each request."""
+    stack = app.middleware_stack = app.build_middleware_stack()
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = app
+        await stack(scope, receive, send)
+
+    return call
 
 
 def _end(code: int) -> NoReturn:

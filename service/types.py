@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -97,17 +96,21 @@ class ModelSpec:
         return {source: output for output, source in self.sources.items()}
 
     @cached_property
+    def outputs(self) -> tuple[Output, ...]:
+        """Every key of every head."""
+        return tuple((head.name, key) for head in self.heads for key in head.key_names)
+
+    @cached_property
     def output_names(self) -> dict[str, Output]:
         """Every head's outputs by their names in one flat list: `head/key`.
 
         The key alone where the model has one head, read off one plain signature: its clients know the signature's own names.
         """
-        outputs = [(head.name, key) for head in self.heads for key in head.key_names]
-        sources = [self.sources.get(output, ("/", "")) for output in outputs]
+        sources = [self.sources.get(output, ("/", "")) for output in self.outputs]
         plain = len(self.heads) == 1 and all(
-            "/" not in signature and name == key for (signature, name), (_, key) in zip(sources, outputs, strict=True)
+            "/" not in signature and name == key for (signature, name), (_, key) in zip(sources, self.outputs, strict=True)
         )
-        return {key if plain else output_key(head, key): (head, key) for head, key in outputs}
+        return {key if plain else output_key(head, key): (head, key) for head, key in self.outputs}
 
     @property
     def default_head(self) -> str:
@@ -163,4 +166,4 @@ class Loaded(Protocol):
 
 def nbytes(arrays: Mapping[Any, Array]) -> int:
     """Bytes in the arrays; a string counts as its pointer."""
-    return sum(int(np.asarray(array).nbytes) for array in arrays.values())
+    return sum([array.nbytes for array in arrays.values()])

@@ -60,7 +60,6 @@ def _prediction_logs(path: Path, spec: ModelSpec) -> list[InferRequest]:
     import tensorflow as tf
     from tensorflow.core.framework import tensor_pb2
 
-    outputs = tuple((head.name, key) for head in spec.heads for key in head.key_names)
     names = {tensor.name for tensor in spec.inputs}
     requests = []
     try:
@@ -72,7 +71,7 @@ def _prediction_logs(path: Path, spec: ModelSpec) -> list[InferRequest]:
                         (name,), (value,) = _fields(entry, _MAP_KEY), _fields(entry, _MAP_VALUE)
                         inputs[name.decode()] = tf.make_ndarray(tensor_pb2.TensorProto.FromString(value))
                 if inputs.keys() == names:
-                    requests.append(InferRequest(inputs, outputs))
+                    requests.append(InferRequest(inputs, spec.outputs))
     except Exception as error:  # of TensorFlow, of protobuf, or of the unpacking above
         raise ModelLoadError(f"{path} is no TFRecord of PredictionLog: {error}") from error
     return requests

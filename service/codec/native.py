@@ -63,7 +63,7 @@ def encode(response: InferResponse) -> Encoded:
     for (head, key), array in response.outputs.items():
         predictions.setdefault(head, {})[key] = tensors.encode(array, output_key(head, key))
     answer = {"model": response.model, "version": response.version, "predictions": predictions}
-    return Encoded((orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY),), _HEADERS)
+    return Encoded((tensors.dumped(answer),), _HEADERS)
 
 
 def encode_error(error: HeadserveError) -> Encoded:

@@ -67,6 +67,9 @@ _KINDS: dict[str, _Kind] = {
 }
 
 
+_PLAIN = "?bBhHiIlLqQfd"
+"""NumPy's letters of the dtypes that orjson writes: bool, integers, float32, float64."""
+
 _FLAT = ((-1,), (-1, 1))
 """Shapes that a list of plain values fits."""
 
@@ -114,15 +117,25 @@ def encode(array: Array, name: str) -> Any:
         UnsupportedTypeError: JSON cannot carry the dtype; `name` says whose.
     """
     dtype = array.dtype
+    if dtype.char in _PLAIN:
+        return array if array.ndim else array[()]
     if dtype.kind in "OS":
         return _texts(array)
-    if dtype.kind not in "fiub" or dtype == np.float16:
-        if dtype.name not in {"float16", "bfloat16"}:
-            raise UnsupportedTypeError(f"Output {name!r} is {dtype.name}, which JSON cannot carry; leave its key out.")
-        array = array.astype(np.float32)
-    if not array.ndim:
-        return array[()]
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    if dtype.name not in {"float16", "bfloat16"}:
+        raise UnsupportedTypeError(f"Output {name!r} is {dtype.name}, which JSON cannot carry; leave its key out.")
+    return encode(array.astype(np.float32), name)
+
+
+def dumped(value: Any) -> bytes:
+    """The JSON text of what `encode` has made of arrays."""
+    return orjson.dumps(value, _contiguous, orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _contiguous(value: Any) -> Any:
+    """What orjson cannot write as it stands: an array whose values do not lie one after the other."""
+    if isinstance(value, np.ndarray):
+        return np.ascontiguousarray(value)
+    raise TypeError
 
 
 def _texts(array: Array) -> Any:

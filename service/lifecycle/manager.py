@@ -6,9 +6,9 @@ version is in the table after it is warm, an old one is out of it before it is r
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -160,8 +160,7 @@ class Manager:
         """That model's status. Raises UnknownModelError."""
         return self._table.route(model).status
 
-    @contextmanager
-    def acquire(self, model: str, version: int | None = None, label: str | None = None) -> Iterator[Loaded]:
+    def acquire(self, model: str, version: int | None = None, label: str | None = None) -> AbstractContextManager[Loaded]:
         """The version, held for the length of one request: without version and label, the newest that is available.
 
         Raises:
@@ -170,10 +169,7 @@ class Manager:
         shared = self._table.find(model, version, label)
         while not shared.take():  # retired since; it is in the table no more
             shared = self._table.find(model, version, label)
-        try:
-            yield shared.loaded
-        finally:
-            shared.release()
+        return shared
 
     def _run(self) -> None:
         while not self._stopping:

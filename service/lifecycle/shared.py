@@ -21,6 +21,13 @@ class Shared:
         self._holders = 0
         self._retired = False
 
+    def __enter__(self) -> Loaded:
+        """What `take` has taken; it is released at the end of the block."""
+        return self.loaded
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def take(self) -> bool:
         """Holds it, until `release()`; False when it is retired."""
         with self._lock:

@@ -4,7 +4,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 
 from service import hangup
-from service.hangup import while_connected
+from service.hangup import WhileConnected
 
 
 def receiver(*messages, delay_s=0.01):
@@ -22,7 +22,7 @@ async def test_a_client_that_hangs_up_ends_the_work(monkeypatch):
     ended = []
 
     async def work():
-        async with while_connected(receiver({"type": "http.request"}, {"type": "http.disconnect"})):
+        with WhileConnected(receiver({"type": "http.request"}, {"type": "http.disconnect"})):
             try:
                 await asyncio.sleep(60)
             finally:
@@ -36,7 +36,7 @@ async def test_a_client_that_hangs_up_ends_the_work(monkeypatch):
 
 async def test_a_client_that_stays_is_answered(monkeypatch):
     monkeypatch.setattr(hangup, "WATCH_AFTER_S", 0)
-    async with while_connected(receiver()):
+    with WhileConnected(receiver()):
         await asyncio.sleep(0.05)
 
 
@@ -44,7 +44,7 @@ async def test_who_cancels_the_request_from_outside_is_obeyed(monkeypatch):
     monkeypatch.setattr(hangup, "WATCH_AFTER_S", 0)
 
     async def work():
-        async with while_connected(receiver()):
+        with WhileConnected(receiver()):
             await asyncio.sleep(60)
 
     task = asyncio.create_task(work())

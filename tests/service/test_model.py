@@ -172,21 +172,32 @@ def test_replicas_are_on_their_devices(models):
         import tensorflow as tf
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+        from service import servable
         from service.errors import ModelLoadError
         from service.model import load
         from service.model_options import ModelOptions
         from service.types import InferRequest
         folder = pathlib.Path({str(models)!r}) / "vectors" / "7"
         options = ModelOptions.model_validate({{"compute": {{"devices": ["CPU:0", "CPU:1"]}}}})
+        loaded, sessions = servable._loaded, []
+        def remembered(*arguments):
+            sessions.append(loaded(*arguments))
+            return sessions[-1]
+        servable._loaded = remembered
         model = load("vectors", 7, folder, options, 1)
         model.warm_up()
         print(*model.devices)
-        used = []
-        for servable in model._servables:
-            with servable._placed():
-                tensor = servable._graph((("sum", "value"),)).call(tf.constant([[1.0, 2.0]]))[0]
-                used.append(tensor.device[-5:])
-        print(*used)
+        for session, definitions, fetchable in sessions:
+            predict, ran = definitions["predict"], tf.compat.v1.RunMetadata()
+            traced = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
+            feeds = {{predict.inputs["x"].name: [[1.0, 2.0]]}}
+            session.run(fetchable[predict.outputs["sum/value"].name], feeds, traced, ran)
+            computed = {{  # what is fed and fetched is on the CPU of the caller
+                step.device[-5:]
+                for step in ran.step_stats.dev_stats
+                if any(not node.node_name.startswith("_") for node in step.node_stats)
+            }}
+            print(*computed)
         async def many():
             rows = [InferRequest({{"x": np.array([[i, 1]], np.float32)}}, (("sum", "value"),)) for i in range(50)]
             answers = await asyncio.gather(*(model.infer(row) for row in rows))
@@ -201,7 +212,8 @@ def test_replicas_are_on_their_devices(models):
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     assert done.stdout.splitlines() == [
         "CPU:0 CPU:1",
-        "CPU:0 CPU:1",
+        "CPU:0",
+        "CPU:1",
         "True",
         "There is no device 'GPU:7'; there are 'CPU:0', 'CPU:1'.",
     ], done.stderr

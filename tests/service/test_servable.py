@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from service.devices import runtime
 from service.errors import ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
 from service.model_options import ComputeOptions
-from service.servable import _cleaned, _translated, load, runtime
+from service.servable import _cleaned, _translated, load
 
 
 @pytest.fixture(scope="module")

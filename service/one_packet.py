@@ -1,0 +1,54 @@
+"""An answer's headers and body in one write: one system call and, for a small answer, one packet instead of two.
+
+uvicorn writes the headers as soon as it has them, and the body a moment later. Here they wait for that moment.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class _Joining:
+    """A transport that keeps what is written first in a turn of the event loop until the next write or the end of the turn."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
+        self._transport = transport
+        self._loop = loop
+        self._kept: bytes | None = None
+        # What uvicorn asks on every request, without a detour.
+        self.is_closing = transport.is_closing
+        self.resume_reading = transport.resume_reading
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Sends the data, or keeps it when it may be the headers alone."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            self._transport.writelines((kept, data))
+        elif data[-4:] == b"\r\n\r\n":
+            self._kept = bytes(data)
+            self._loop.call_soon(self.flush)
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Sends what is kept."""
+        if self._kept is not None:
+            kept, self._kept = self._kept, None
+            self._transport.write(kept)
+
+    def close(self) -> None:
+        """Sends what is kept, and closes."""
+        self.flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class OnePacketProtocol(HttpToolsProtocol):
+    """uvicorn's protocol on such a transport."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
