@@ -16,7 +16,7 @@ from service.codec.oip.request import inputs, raw_input
 from service.codec.oip.selection import Wanted, everything, parameters, wanted
 from service.codec.tensors import described
 from service.errors import HeadserveError, RequestError, UnsupportedTypeError
-from service.types import Array, InferRequest, InferResponse, ModelSpec
+from service.types import Array, InferRequest, InferResponse, ModelSpec, Output
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 """The header that says how many bytes of a body are its JSON. 0: the body is one tensor, without any JSON."""
@@ -43,13 +43,13 @@ class OpenInference:
         """The request, checked against the model. Raises RequestError of the kind that fits."""
         if self._header_length == 0:
             self._wanted = everything(spec, binary=True)
-            return InferRequest(raw_input(body, spec), self._outputs)
+            return InferRequest(raw_input(body, spec), self._outputs(spec))
         header, tail = _split(body, self._header_length)
         message, special = parsed(header)
         self._id = _id(message)
         deadline = _deadline(parameters(message, "The request"))
         self._wanted = wanted(message, spec)
-        return InferRequest(inputs(message.get("inputs"), spec, tail, special), self._outputs, deadline)
+        return InferRequest(inputs(message.get("inputs"), spec, tail, special), self._outputs(spec), deadline)
 
     def encode(self, response: InferResponse) -> Encoded:
         """The answer: JSON, and behind it the bytes of the outputs that are wanted in binary. Raises UnsupportedTypeError."""
@@ -63,9 +63,10 @@ class OpenInference:
             return Encoded((header,), (_JSON,))
         return Encoded((header, *chunks), (_BINARY, (_HEADER, b"%d" % len(header))))
 
-    @property
-    def _outputs(self) -> tuple[tuple[str, str], ...]:
-        return tuple(want.output for want in self._wanted)
+    def _outputs(self, spec: ModelSpec) -> tuple[Output, ...]:
+        """What is wanted, in the model's order: requests for the same in different orders share a run."""
+        chosen = {want.output for want in self._wanted}
+        return tuple(output for output in spec.outputs if output in chosen)
 
 
 def encode_error(error: HeadserveError) -> Encoded:

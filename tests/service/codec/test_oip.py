@@ -167,11 +167,13 @@ ALL = (("a", "probabilities"), ("a", "classes"), ("b", "logits"))
         pytest.param({}, ALL, id="all that the protocol can carry"),
         pytest.param({"outputs": []}, ALL, id="an empty list"),
         pytest.param(
-            {"outputs": [{"name": "b/logits"}, {"name": "a/classes"}]}, [("b", "logits"), ("a", "classes")], id="in order"
+            {"outputs": [{"name": "b/logits"}, {"name": "a/classes"}]},
+            [("a", "classes"), ("b", "logits")],
+            id="in the model's order",
         ),
         pytest.param({"parameters": {"heads": "*"}}, ALL, id="all heads"),
         pytest.param({"parameters": {"heads": "a"}}, ALL[:2], id="a head"),
-        pytest.param({"parameters": {"heads": "b, a", "keys": "logits,classes"}}, [ALL[2], ALL[1]], id="heads and keys"),
+        pytest.param({"parameters": {"heads": "b, a", "keys": "logits,classes"}}, [ALL[1], ALL[2]], id="heads and keys"),
         pytest.param({"parameters": {"heads": ["a"], "keys": ["classes"]}}, [ALL[1]], id="lists"),
         pytest.param({"parameters": {"keys": "classes"}}, [ALL[1]], id="keys of whichever head"),
         pytest.param({"parameters": {"priority": 1, "triton_x": "y", "own": True}}, ALL, id="other parameters"),
@@ -341,6 +343,12 @@ def test_answers_in_json():
             {"name": "a/classes", "datatype": "BYTES", "shape": [2, 1], "data": ["y", {"b64": "/w=="}]},
         ],
     }
+
+
+def test_answers_come_in_the_order_asked_for():
+    outputs = [{"name": "a/classes"}, {"name": "a/probabilities"}]
+    answer = orjson.loads(encoded({"outputs": outputs}, OUTPUTS).chunks[0])
+    assert [entry["name"] for entry in answer["outputs"]] == ["a/classes", "a/probabilities"]
 
 
 def test_answers_in_binary_are_the_arrays_themselves():
