@@ -28,7 +28,7 @@ from service.model_options import ModelOptions
 from service.openapi import with_models
 from service.problems import answer_to, api_of, unexpected
 from service.routes import native as native_routes
-from service.routes import ops, v1
+from service.routes import ops, v1, v2, v2_models, v2_repository
 from service.types import Loaded
 
 log = structlog.get_logger("headserve.app")
@@ -50,8 +50,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
     # Paths that none of them has get the last one's problems.
-    apis: list[Api] = [v1.V1Api(_v1_timeout_ms(settings)), native_routes.NativeApi()]
+    apis: list[Api] = [v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi()]
     app.include_router(native_routes.router(manager, _runtime(manager)))
+    app.include_router(v2.router(manager, package_version()))
+    app.include_router(v2_models.router(manager))
+    app.include_router(v2_repository.router(manager, settings.admin_key, settings.max_body_bytes))
     app.include_router(ops.router(manager))
     app.include_router(v1.router(manager))
     stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)

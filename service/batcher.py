@@ -31,6 +31,7 @@ from service.batch import (
 )
 from service.errors import DeadlineExceededError, HeadserveError, ModelError, OverloadedError, UnloadingError
 from service.model_options import BatchingOptions
+from service.statistics import BatchFacts
 from service.types import Array, Output
 
 Run: TypeAlias = Callable[[Mapping[str, Array], Outputs], Mapping[Output, Array]]
@@ -70,11 +71,19 @@ class Batcher:
     """Runs requests in batches on one or more replicas, each with `threads` threads."""
 
     def __init__(
-        self, name: str, runs: Sequence[Run], options: BatchingOptions, *, threads: int = 1, share: Share = never_share
+        self,
+        name: str,
+        runs: Sequence[Run],
+        options: BatchingOptions,
+        *,
+        threads: int = 1,
+        share: Share = never_share,
+        seen: Callable[[BatchFacts], None] | None = None,
     ):
         self._name = name
         self._options = options
         self._share = share
+        self._seen = seen
         self._max_waiting_rows = options.max_enqueued_batches * options.max_batch_size
         self._timeout_s = options.batch_timeout_micros / 1e6
         self._workers = [_Worker(replica, run) for _ in range(threads) for replica, run in enumerate(runs)]
@@ -330,12 +339,19 @@ class Batcher:
         return [answer for half in halves for answer in self._answers(run, half, outputs)]
 
     def _run(self, run: Run, batch: list[_Request], outputs: Outputs) -> Sequence[Answer]:
-        if len(batch) == 1 and (batch[0].lane is None or not self._whole.isdisjoint(outputs)):
-            results = run(batch[0].inputs, outputs)
-            return [{output: results[output] for output in outputs}]
+        began = time.monotonic_ns()
+        alone = len(batch) == 1 and (batch[0].lane is None or not self._whole.isdisjoint(outputs))
         rows = sum(request.rows for request in batch)
         padded = padded_rows(rows, self._options.allowed_batch_sizes)
-        return split(run(stack([request.inputs for request in batch], padded), outputs), padded, batch)
+        inputs = batch[0].inputs if alone else stack([request.inputs for request in batch], padded)
+        stacked = time.monotonic_ns()
+        results = run(inputs, outputs)
+        ran = time.monotonic_ns()
+        answers = [{output: results[output] for output in outputs}] if alone else split(results, padded, batch)
+        if self._seen is not None:
+            waits = [max(began - int(request.arrived_s * 1e9), 0) for request in batch]
+            self._seen(BatchFacts(rows, waits, stacked - began, ran - stacked, time.monotonic_ns() - ran))
+        return answers
 
 
 def _too_late(name: str) -> DeadlineExceededError:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from service.errors import ConfigError
@@ -28,6 +28,9 @@ class Settings(BaseSettings):
     )
     request_timeout_ms: int = Field(
         default=60_000, ge=1, description="Time for a request whose header X-Request-Timeout-Ms gives none."
+    )
+    admin_key: SecretStr | None = Field(
+        default=None, min_length=1, description="Key of those who may load and unload models; default: nobody may."
     )
     gpu_memory_growth: bool = Field(default=True, description="Take a GPU's memory as it is needed.")
     gpu_memory_limit_mb: int | None = Field(default=None, ge=1, description="Memory of each GPU to take at most, in MiB.")

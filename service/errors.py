@@ -5,6 +5,9 @@
     ├── RequestError                    400  bad_request
     │   ├── BrokenJsonError             400  broken_json
     │   ├── BodyTooLargeError           413  body_too_large
+    │   ├── UnauthorizedError           401  unauthorized
+    │   ├── ForbiddenError              403  forbidden
+    │   ├── UnsupportedFeatureError     501  unsupported_feature  the protocol has it, this server has not
     │   ├── UnknownPathError            404  unknown_path
     │   ├── WrongMethodError            405  wrong_method
     │   ├── UnsupportedEncodingError    415  unsupported_encoding
@@ -85,6 +88,30 @@ class BodyTooLargeError(RequestError):
     status = 413
     code = "body_too_large"
     title = "Body too large"
+
+
+class UnauthorizedError(RequestError):
+    """The path needs a key, and the request has none or a wrong one."""
+
+    status = 401
+    code = "unauthorized"
+    title = "Unauthorized"
+
+
+class ForbiddenError(RequestError):
+    """The server's settings do not allow this to anybody."""
+
+    status = 403
+    code = "forbidden"
+    title = "Forbidden"
+
+
+class UnsupportedFeatureError(RequestError):
+    """A part of the protocol that this server does not have."""
+
+    status = 501
+    code = "unsupported_feature"
+    title = "Unsupported feature"
 
 
 class UnknownPathError(RequestError):

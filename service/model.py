@@ -19,6 +19,7 @@ from service.errors import HeadserveError, ModelLoadError
 from service.model_options import BatchingOptions, ModelOptions
 from service.servable import Servable
 from service.servable import load as load_servable
+from service.statistics import Statistics
 from service.types import Array, InferRequest, ModelSpec, Output, TensorSpec
 from service.warmup import example_request, recorded_requests, repeated
 
@@ -63,7 +64,10 @@ class Model:
         self._stackable = all(map(_has_rows, self.spec.inputs))
         self._batching = _batching(options)
         runs = [partial(self._run, servable) for servable in servables]
-        self._batcher = Batcher(self.spec.name, runs, self._batching, threads=threads, share=self._share)
+        self.statistics = Statistics()
+        self._batcher = Batcher(
+            self.spec.name, runs, self._batching, threads=threads, share=self._share, seen=self.statistics.batch
+        )
         self._batcher.start()
 
     async def infer(self, request: InferRequest, deadline: float | None = None) -> Mapping[Output, Array]:

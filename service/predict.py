@@ -31,12 +31,14 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float) ->
         HeadserveError: of the kind that fits; the protocol writes it, too.
     """
     codec = call.codec
-    with manager.acquire(call.model, call.version, call.label) as loaded:
+    with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request() as timed:
         spec = loaded.spec
         request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
+        timed.decoded(request)
         if request.deadline is not None:
             deadline = min(deadline, request.deadline)
         outputs = await loaded.infer(request, deadline)
+        timed.computed()
         response = InferResponse(spec.name, spec.version, outputs)
         answer = codec.encode(response) if nbytes(outputs) < LARGE_BYTES else await _aside(codec.encode, response)
         return Encoded(answer.chunks, [*answer.headers, (VERSION_HEADER, b"%d" % spec.version)])

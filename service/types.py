@@ -6,9 +6,12 @@ Neither FastAPI nor TensorFlow is imported here.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from service.statistics import Statistics
 
 Array: TypeAlias = NDArray[Any]
 Output: TypeAlias = tuple[str, str]
@@ -132,6 +135,18 @@ class ModelSpec:
         """Every key of every head."""
         return tuple((head.name, key) for head in self.heads for key in head.key_names)
 
+    @cached_property
+    def output_names(self) -> dict[str, Output]:
+        """Every head's outputs by their names in one flat list: `head/key`.
+
+        The key alone where the model has one head, read off one plain signature: its clients know the signature's own names.
+        """
+        sources = [self.sources.get(output, ("/", "")) for output in self.outputs]
+        plain = len(self.heads) == 1 and all(
+            "/" not in signature and name == key for (signature, name), (_, key) in zip(sources, self.outputs, strict=True)
+        )
+        return {key if plain else output_key(head, key): (head, key) for head, key in self.outputs}
+
     @property
     def default_head(self) -> str:
         """The head that answers when a request names none."""
@@ -168,6 +183,9 @@ class InferResponse:
 
 class Loaded(Protocol):
     """One version of a model in memory: what `service.lifecycle` is given by a loader, and lends to requests."""
+
+    statistics: "Statistics"
+    """How often and for how long it has worked."""
 
     @property
     def spec(self) -> ModelSpec:

@@ -10,6 +10,8 @@ from service.lifecycle.status import LabelStatus, ModelStatus, VersionStatus
 from service.lifecycle.versions import BUSY, Id, State
 from service.model_options import ModelOptions
 
+UNLOADED = "It was unloaded on request; it is served again when it is loaded on request."
+
 
 class Ledger:
     """The records of one model. The manager's thread owns it."""
@@ -18,6 +20,8 @@ class Ledger:
         self.name = name
         self.records: dict[Id, Record] = {}
         self.wanted: frozenset[Id] = frozenset()
+        self.parked = False
+        """Taken out of service by hand, until it is asked for again."""
         self._options = ModelOptions()
         self._current: dict[int, Record] = {}
         """For each version on disk, the record with the folder and the options of today."""
@@ -36,7 +40,7 @@ class Ledger:
             for record in self.records.values()
             if record.id in current or (record.state is State.AVAILABLE and record.id.version in self._current)
         ]
-        self.wanted = aspired(candidates, options.versions, options.labels.values())
+        self.wanted = aspired(candidates, options.versions, options.labels.values(), parked=self.parked)
         for record in self._wanted_records:
             if record.state is State.END:
                 record.move(State.START)
@@ -65,6 +69,16 @@ class Ledger:
         """Whether everything wanted is served or has failed."""
         return all(record.state in {State.AVAILABLE, State.FAILED} for record in self._wanted_records)
 
+    def hurry(self) -> None:
+        """Has what failed tried again at once."""
+        for record in self.records.values():
+            record.hurry()
+
+    @property
+    def decided(self) -> bool:
+        """Whether everything wanted is served, or has failed since it was last hurried."""
+        return all(record.decided for record in self._wanted_records)
+
     @property
     def loading(self) -> int:
         """How many versions a loader works on, or has been told to."""
@@ -88,7 +102,7 @@ class Ledger:
             for record in self.records.values()
             if record.state is State.AVAILABLE and record.shared is not None
         }
-        return Route(self.status, available, self._options.labels)
+        return Route(self.status, available, self._options.labels, self._options)
 
     @property
     def status(self) -> ModelStatus:
@@ -101,11 +115,12 @@ class Ledger:
         first = (served or pending or failing or newest_first)[0]
         failed = not served and not pending
         nothing = "The version policy fits no version on disk." if self._current else "It has been removed."
+        error = UNLOADED if self.parked else first.error or nothing
         return ModelStatus(
             self.name,
             first.id.version,
-            "available" if served else "failed" if failed else "loading",
-            (first.error or nothing) if failed else None,
+            "available" if served else "unloaded" if self.parked else "failed" if failed else "loading",
+            error if failed else None,
             tuple(_version_status(record, record.id in self.wanted) for record in reversed(newest_first)),
             {
                 label: LabelStatus(version, any(record.id.version == version for record in served))

@@ -7,6 +7,7 @@ version is in the table after it is warm, an old one is out of it before it is r
 
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,7 @@ import structlog
 from service.errors import ConfigError
 from service.lifecycle.ledger import Ledger
 from service.lifecycle.loader import Load, Loader
+from service.lifecycle.orders import Orders
 from service.lifecycle.policy import Unload
 from service.lifecycle.record import Outcome, Record
 from service.lifecycle.report import Reporter
@@ -26,6 +28,7 @@ from service.lifecycle.source import VersionOnDisk, scan
 from service.lifecycle.status import FileStatus, ModelStatus
 from service.lifecycle.versions import State
 from service.lifecycle.watcher import Watcher
+from service.model_options import ModelOptions
 from service.models_file import FILE_NAME, Reader
 from service.types import Loaded, ModelSpec
 
@@ -59,6 +62,7 @@ class Manager:
         self._loader = Loader(load, self._timing.load_threads, self.wake)
         self._watcher = Watcher(models, self.wake) if self._timing.watch else None
         self._ledgers: dict[str, Ledger] = {}
+        self._orders = Orders()
         self._table = Table()
         self._awake = threading.Event()
         self._stopping = False
@@ -86,6 +90,7 @@ class Manager:
             self._watcher.stop()
         if self._thread.ident is not None:
             self._thread.join()
+        self._orders.cancel()
         self._loader.stop()
         self._table = Table()
         for record in self._records:
@@ -95,6 +100,26 @@ class Manager:
     def wake(self) -> None:
         """Has the thread look now."""
         self._awake.set()
+
+    def load(self, model: str) -> "Future[None]":
+        """Has the model's versions served that should be, after `unload`, too; what failed is tried again at once.
+
+        Returns:
+            Done when they are served, or have failed: then it has a ModelLoadError. UnknownModelError: it is not on disk.
+        """
+        return self._ordered(self._orders.load(model))
+
+    def unload(self, model: str) -> "Future[None]":
+        """Takes the model out of service until `load`: running requests are finished, then its memory is given back.
+
+        Returns:
+            Done when no new request gets it. UnknownModelError: there is no such model.
+        """
+        return self._ordered(self._orders.unload(model))
+
+    def _ordered(self, future: "Future[None]") -> "Future[None]":
+        self.wake()
+        return future
 
     def wait_until_settled(self, timeout_s: float) -> bool:
         """Waits until everything that was there at the start is loaded or has failed; False when that takes too long."""
@@ -127,6 +152,10 @@ class Manager:
         """Whether `models.toml` is in force as it stands."""
         return FileStatus(str(self._options.path), self._options.error)
 
+    def options(self, model: str) -> ModelOptions:
+        """How that model is set up. Raises UnknownModelError."""
+        return self._table.route(model).options
+
     def status(self, model: str) -> ModelStatus:
         """That model's status. Raises UnknownModelError."""
         return self._table.route(model).status
@@ -148,6 +177,7 @@ class Manager:
             waits = [ledger.wait_s(settle_s) for ledger in self._ledgers.values()]
             self._awake.wait(min([self._timing.poll_interval_ms / 1000, *waits]))
             self._awake.clear()
+            self._orders.take()  # before the look at the disk, which is then newer than they are
             try:
                 self._step(scan(self._models))
                 self._reporter.disk(None)
@@ -166,6 +196,7 @@ class Manager:
         if found is not None:
             for name in sorted(found.keys() - self._ledgers.keys()):
                 self._ledgers[name] = Ledger(name)
+            self._orders.begin(self._ledgers)
             for name, ledger in self._ledgers.items():
                 ledger.update(found.get(name, ()), options.of(name), self._timing.settle_ms / 1000)
         for ledger in self._ledgers.values():
@@ -177,6 +208,7 @@ class Manager:
             shared.retire()
         for ledger in self._ledgers.values():
             self._unload_idle(ledger)
+        self._orders.finish(self._ledgers, self._table)
         for status in self.statuses.values():
             self._reporter.problems(status)
         if all(ledger.settled for ledger in self._ledgers.values()):

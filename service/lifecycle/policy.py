@@ -31,16 +31,21 @@ class Unload:
 Action: TypeAlias = Load | Unload
 
 
-def aspired(candidates: Sequence[Snapshot], policy: VersionPolicy, labelled: Collection[int] = ()) -> frozenset[Id]:
+def aspired(
+    candidates: Sequence[Snapshot], policy: VersionPolicy, labelled: Collection[int] = (), *, parked: bool = False
+) -> frozenset[Id]:
     """The versions to serve.
 
     Args:
         candidates: the versions on disk with the options of today, and what is available of those with yesterday's.
         policy: the latest n (1 when it says nothing), all, or specific ones.
         labelled: versions that a label stands for.
+        parked: the model was taken out of service by hand.
 
     When the policy fits nothing that is there, what is available stays: that is a typing error, not a wish.
     """
+    if parked:
+        return frozenset()
     newest_first = sorted(candidates, key=lambda snapshot: snapshot.id, reverse=True)
     if policy.specific is not None:
         chosen = _working(newest_first, policy.specific)

@@ -65,6 +65,15 @@ class Record:
         self.retry_at = time.monotonic() + retry_delay_s(self.attempts)
         self.move(State.FAILED)
 
+    def hurry(self) -> None:
+        """Lets the next attempt begin at once."""
+        self.retry_at = 0.0
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is served, or has failed since it was last hurried."""
+        return self.state is State.AVAILABLE or (self.state is State.FAILED and self.retry_at > 0)
+
     def begin(self) -> None:
         """Begins an attempt on the folder as it is."""
         self._tried = self._seen

@@ -15,15 +15,17 @@ from service.errors import (
 )
 from service.lifecycle.shared import Shared
 from service.lifecycle.status import ModelStatus
+from service.model_options import ModelOptions
 
 
 @dataclass(frozen=True)
 class Route:
-    """One model: its status, what is available by version, and the labels."""
+    """One model: its status, what is available by version, the labels, and how it is set up."""
 
     status: ModelStatus
     available: Mapping[int, Shared]
     labels: Mapping[str, int]
+    options: ModelOptions
 
     def find(self, version: int | None, label: str | None) -> Shared:
         """The version asked for, the newest by default. Raises what `Table.find` does."""
@@ -49,6 +51,8 @@ class Route:
 
     def _refuse(self, version: int, label: str | None) -> NoReturn:
         name = self.status.name
+        if self.status.state == "unloaded":
+            raise NotAvailableError(f"Model {name!r} is not served. {self.status.error}", model=name)
         states = {known.version: known for known in self.status.versions}
         known = states.get(version)
         if known is not None and known.wanted and known.error is not None:

@@ -43,7 +43,7 @@ class ModelStatus:
 
     name: str
     version: int
-    state: Literal["available", "loading", "failed"]
+    state: Literal["available", "loading", "failed", "unloaded"]
     error: str | None
     """Why no version of it is served."""
     versions: tuple[VersionStatus, ...]

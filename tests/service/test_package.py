@@ -25,6 +25,7 @@ def test_public_names():
     [
         pytest.param("import service.codec.native", ("tensorflow", "fastapi"), id="codec"),
         pytest.param("import service.codec.tfserving", ("tensorflow", "fastapi"), id="codec of /v1"),
+        pytest.param("import service.codec.oip, service.codec.oip.describe", ("tensorflow", "fastapi"), id="codec of /v2"),
         pytest.param("import service.discovery", ("tensorflow", "fastapi"), id="discovery"),
         pytest.param("import service.cli, service.main", ("tensorflow", "fastapi"), id="command line"),
         pytest.param("import service; service.create_app", ("tensorflow",), id="application"),

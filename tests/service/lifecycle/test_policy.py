@@ -56,6 +56,10 @@ def test_aspired(there, policy, labelled, wanted):
     assert aspired(snapshots(**there), policy, labelled) == wanted
 
 
+def test_of_a_parked_model_nothing_is_wanted():
+    assert aspired(snapshots(v1=AVAILABLE, v2=START), VersionPolicy(all=True), (1,), parked=True) == ids()
+
+
 WAITING = (START, False, False)
 RETRIED_LATER = (FAILED, True, False)
 

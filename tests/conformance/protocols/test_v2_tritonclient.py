@@ -1,0 +1,240 @@
+"""Triton's own Python client against the server: every call of it that the server has an answer to, sync and aio."""
+
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conformance.protocols.v2_server import ADMIN, FIXED, export_all, running
+
+http = pytest.importorskip("tritonclient.http")
+aio = pytest.importorskip("tritonclient.http.aio")
+from tritonclient.utils import InferenceServerException  # noqa: E402
+
+TITLES, YEARS = np.array([b"Heat", "Amélie".encode()], object), np.array([1995, 2001])
+ENCODINGS = [None, "gzip", "deflate"]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("models")
+    export_all(folder)
+    with running(folder) as client:
+        yield f"{client.base_url.host}:{client.base_url.port}"
+
+
+class Sync:
+    """The synchronous client with the asynchronous one's manners, so that both are tested by the same words."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any, **more: Any) -> Any:
+            return getattr(self._client, name)(*args, **more)
+
+        return call
+
+
+@pytest.fixture(params=["sync", "aio"])
+async def client(request: pytest.FixtureRequest, address: str) -> AsyncIterator[Any]:
+    if request.param == "sync":
+        with http.InferenceServerClient(address) as client:
+            yield Sync(client)
+    else:
+        async with aio.InferenceServerClient(address) as client:
+            yield client
+
+
+def tensor(name: str, array: np.ndarray, datatype: str, binary: bool = True) -> Any:
+    built = http.InferInput(name, list(array.shape), datatype)
+    return built.set_data_from_numpy(array, binary_data=binary) or built
+
+
+def films(binary: bool = True) -> list[Any]:
+    return [tensor("title", TITLES, "BYTES", binary), tensor("year", YEARS, "INT64", binary)]
+
+
+EXPECTED = {
+    "genres/probabilities": np.array([[0, 0], [0.1, 0.7]], np.float32),
+    "rating/predictions": np.array([[998.5], [1001.5]], np.float32),
+    "age/probabilities": np.array([[1, 0], [0, 1]], np.float32),
+    "age/class_ids": np.array([[0], [1]]),
+}
+
+
+def check(result: Any, binary: bool = True) -> None:
+    for name, expected in EXPECTED.items():
+        np.testing.assert_array_equal(result.as_numpy(name), expected)
+        assert result.as_numpy(name).dtype == expected.dtype
+    classes = [[b"Heat", b"HEAT"], ["Amélie".encode(), "AMéLIE".encode()]]
+    if not binary:
+        classes = [[text.decode() for text in row] for row in classes]
+    assert result.as_numpy("genres/classes").tolist() == classes
+
+
+async def test_health(client):
+    assert await client.is_server_live()
+    assert await client.is_server_ready()
+    assert await client.is_model_ready("films")
+    assert await client.is_model_ready("films", "1")
+    assert not await client.is_model_ready("films", "9")
+    assert not await client.is_model_ready("film")
+
+
+async def test_metadata(client):
+    assert "binary_tensor_data" in (await client.get_server_metadata())["extensions"]
+    assert (await client.get_model_metadata("films"))["versions"] == ["1", "2"]
+    assert (await client.get_model_metadata("films", "1"))["platform"] == "tensorflow_savedmodel"
+    assert (await client.get_model_config("films"))["max_batch_size"] == 1024
+    assert (await client.get_model_config("films", "1"))["name"] == "films"
+
+
+async def test_the_index(client):
+    index = await client.get_model_repository_index()
+    assert {"name": "films", "version": "2", "state": "READY", "reason": ""} in index
+
+
+async def test_unload_and_load(client):
+    await client.unload_model("vectors", headers=ADMIN)
+    assert not await client.is_model_ready("vectors")
+    await client.load_model("vectors", headers=ADMIN)
+    assert await client.is_model_ready("vectors")
+    with pytest.raises(InferenceServerException, match="Expected the admin key"):
+        await client.load_model("vectors")
+    with pytest.raises(InferenceServerException, match="read from disk"):
+        await client.load_model("vectors", headers=ADMIN, config="{}")
+
+
+async def test_statistics(client):
+    await client.infer("echo_UINT8", [tensor("x", np.zeros((3, 2), np.uint8), "UINT8")])
+    for which in ({"model_name": "echo_UINT8"}, {"model_name": "echo_UINT8", "model_version": "1"}, {}):
+        stats = (await client.get_inference_statistics(**which))["model_stats"]
+        (own,) = (entry for entry in stats if entry["name"] == "echo_UINT8")
+        assert own["inference_stats"]["success"]["count"] >= 1
+        assert {batch["batch_size"] for batch in own["batch_stats"]} == {3}
+
+
+@pytest.mark.parametrize("answers", ENCODINGS, ids=lambda encoding: f"{encoding} back")
+@pytest.mark.parametrize("asks", ENCODINGS, ids=lambda encoding: f"{encoding} there")
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
+async def test_inference(client, binary, asks, answers):
+    encodings = {"request_compression_algorithm": asks, "response_compression_algorithm": answers}
+    result = await client.infer("films", films(binary), request_id="7", timeout=30_000_000, **encodings)
+    check(result)
+    assert (result.get_response()["id"], result.get_response()["model_version"]) == ("7", "2")
+    outputs = [http.InferRequestedOutput(name, binary_data=binary) for name in (*EXPECTED, "genres/classes")]
+    check(await client.infer("films", films(binary), "1", outputs, **encodings), binary)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_a_large_tensor(client, encoding):
+    array = np.random.default_rng(0).integers(0, 9, (6_000, 2)).astype(np.float32)
+    encodings = {"request_compression_algorithm": encoding, "response_compression_algorithm": encoding}
+    result = await client.infer("echo_FP32", [tensor("x", array, "FP32")], **encodings)
+    np.testing.assert_array_equal(result.as_numpy("y"), array)
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
+@pytest.mark.parametrize("datatype", [*FIXED, "BYTES"])
+async def test_every_datatype(client, datatype, binary):
+    if datatype in {"FP16", "BF16"} and not binary:
+        pytest.skip("the client sends it in binary only")
+    if datatype == "BYTES":
+        array = np.array([[b"a", "ü".encode()]], object)
+    elif datatype == "BF16":
+        array = np.array([[-1.5, 256]], pytest.importorskip("ml_dtypes").bfloat16)
+    else:
+        kinds = {"BOOL": np.bool_, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64}
+        array = np.array([[0, 1]], kinds.get(datatype, datatype.lower()))
+    outputs = [http.InferRequestedOutput("y", binary_data=binary)]
+    result = await client.infer(f"echo_{datatype}", [tensor("x", array, datatype, binary)], outputs=outputs)
+    back = result.as_numpy("y")
+    if datatype == "BYTES" and not binary:
+        array = np.array([["a", "ü"]], object)
+    np.testing.assert_array_equal(back, array)
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["binary", "json"])
+async def test_what_is_no_number(client, binary):
+    array = np.array([[np.nan, np.inf], [-np.inf, 1]], np.float32)
+    result = await client.infer("echo_FP32", [tensor("x", array, "FP32", binary)])
+    np.testing.assert_array_equal(result.as_numpy("y"), array)
+
+
+async def test_classification(client):
+    outputs = [http.InferRequestedOutput("age/probabilities", class_count=2)]
+    result = await client.infer("films", films(), outputs=outputs)
+    assert result.as_numpy("age/probabilities").tolist() == [[b"1.0:0:old", b"0.0:1:new"], [b"1.0:1:new", b"0.0:0:old"]]
+
+
+async def test_selection_by_parameters(client):
+    result = await client.infer("films", films(), parameters={"heads": "age,rating", "keys": "predictions,class_ids"})
+    assert [entry["name"] for entry in result.get_response()["outputs"]] == ["age/class_ids", "rating/predictions"]
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        pytest.param(lambda client: client.infer("film", films()), r"\[404\].*no model 'film'", id="unknown model"),
+        pytest.param(lambda client: client.infer("films", films()[:1]), r"\[400\].*'year' is missing", id="missing input"),
+        pytest.param(lambda client: client.infer("films", films(), timeout=1), r"\[504\].*within the time", id="too late"),
+        pytest.param(lambda client: client.get_model_metadata("film"), "no model 'film'", id="metadata"),
+        pytest.param(lambda client: client.get_trace_settings("films"), r"\[404\].*no path", id="tracing"),
+        pytest.param(lambda client: client.get_log_settings(), r"\[404\].*no path", id="logging"),
+        pytest.param(lambda client: client.get_system_shared_memory_status(), r"\[404\].*no path", id="shared memory"),
+    ],
+)
+async def test_errors_are_read(client, ask, message):
+    with pytest.raises(InferenceServerException, match=message):
+        await ask(client)
+
+
+def test_requests_that_do_not_wait(address):
+    with http.InferenceServerClient(address, concurrency=4) as client:
+        pending = [client.async_infer("films", films(binary)) for binary in (True, False) * 8]
+        for request in pending:
+            check(request.get_result())
+
+
+def test_a_body_that_the_client_builds_and_another_sends(address):
+    body, length = http.InferenceServerClient.generate_request_body(films())
+    headers = {"Inference-Header-Content-Length": str(length)}
+    import httpx
+
+    answer = httpx.post(f"http://{address}/v2/models/films/infer", content=bytes(body), headers=headers)
+    length = int(answer.headers["Inference-Header-Content-Length"])
+    check(http.InferenceServerClient.parse_response_body(answer.content, header_length=length))
+
+
+CALLED = {
+    "is_server_live",
+    "is_server_ready",
+    "is_model_ready",
+    "get_server_metadata",
+    "get_model_metadata",
+    "get_model_config",
+    "get_model_repository_index",
+    "load_model",
+    "unload_model",
+    "get_inference_statistics",
+    "infer",
+    "async_infer",
+    "generate_request_body",
+    "parse_response_body",
+}
+NOT_HERE = {"trace", "log", "shared_memory"}
+
+
+def test_no_call_of_the_client_is_missing():
+    """Except those of extensions that the server does not report."""
+    members = dict(inspect.getmembers(http.InferenceServerClient, callable))
+    calls = {
+        name
+        for name in members
+        if not name.startswith("_") and name not in {"close", "plugin", "register_plugin", "unregister_plugin"}
+    }
+    assert {name for name in calls if not any(word in name for word in NOT_HERE)} == CALLED

@@ -1,0 +1,49 @@
+"""Asks a server of films with KServe's own client, and prints what it got as one line of JSON.
+
+KServe's package pins a protobuf that TensorFlow 2.15.1 refuses, and a hundred others, so that it lives in an environment of its
+own: this file imports nothing of ours.
+"""
+
+import asyncio
+import json
+import sys
+
+import numpy as np
+from kserve import InferenceRESTClient, InferInput, InferOutput, InferRequest
+from kserve.inference_client import RESTConfig
+from kserve.protocol.infer_type import RequestedOutput
+
+
+def films(binary: bool) -> list[InferInput]:
+    title, year = InferInput("title", [2], "BYTES"), InferInput("year", [2], "INT64")
+    title.set_data_from_numpy(np.array([b"Heat", b"Alien"], object), binary_data=binary)
+    year.set_data_from_numpy(np.array([1995, 2001]), binary_data=binary)
+    return [title, year]
+
+
+def plain(output: InferOutput) -> list:
+    return [item.decode() if isinstance(item, bytes) else item for item in output.as_numpy().ravel().tolist()]
+
+
+async def main(url: str) -> None:
+    client = InferenceRESTClient(RESTConfig(protocol="v2"))
+    told = {
+        "live": await client.is_server_live(url),
+        "ready": await client.is_server_ready(url),
+        "model ready": await client.is_model_ready(url, "films"),
+    }
+    for kind, binary in (("json", False), ("binary", True)):
+        for answers in (False, True):
+            asked = [RequestedOutput(name, parameters={"binary_data": answers}) for name in ("age/class_ids", "genres/classes")]
+            request = InferRequest("films", films(binary), request_id="7", request_outputs=asked)
+            answer = await client.infer(url, request, model_name="films")
+            outputs = {output.name: plain(output) for output in answer.outputs}
+            told[f"{kind}, {'binary' if answers else 'json'} back"] = [answer.id, answer.model_name, outputs]
+    try:
+        await client.infer(url, InferRequest("films", films(False)[:1]), model_name="films")
+    except Exception as error:  # whatever its client makes of an error
+        told["error"] = str(error)
+    print(json.dumps(told))
+
+
+asyncio.run(main(sys.argv[1]))
