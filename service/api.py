@@ -5,7 +5,6 @@ it and adds the rest of the protocol's paths.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote
 
@@ -33,8 +32,7 @@ class Codec(Protocol):
         """The answer. Raises UnsupportedTypeError."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request for predictions, as far as its path and headers tell."""
 
     codec: Codec

@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service import devices
-from service.api import Api
 from service.config import Settings
 from service.errors import HeadserveError, RequestError, UnknownPathError, WrongMethodError
 from service.inference import Inference
@@ -26,10 +25,13 @@ from service.lifecycle.manager import Manager, Timing
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_models
-from service.problems import answer_to, api_of, unexpected
+from service.problems import Apis, answer_to, unexpected
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
 from service.types import Loaded
+
+GARBAGE_AFTER = 20_000
+"""How many objects more than before make Python look for garbage among the young."""
 
 log = structlog.get_logger("headserve.app")
 
@@ -49,8 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     # The page at /docs brings its own scripts: it works where there is no internet.
     app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
-    # Paths that none of them has get the last one's problems.
-    apis: list[Api] = [v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi()]
+    apis = Apis(v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi())
     app.include_router(native_routes.router(manager, _runtime(manager)))
     app.include_router(v2.router(manager, package_version()))
     app.include_router(v2_models.router(manager))
@@ -74,8 +75,9 @@ def _loader(settings: Settings) -> Load:
         devices.configure(settings.gpu_memory_growth, settings.gpu_memory_limit_mb, settings.require_gpu)
         log.info("computing on", **devices.runtime())
         # Half a million objects of TensorFlow's modules stay for ever. Collecting garbage, which stops every thread, would
-        # look at them each time.
+        # look at them each time. And a request is some fifty objects, all gone with it: to look every 700 is too often.
         gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER)
 
     def load(name: str, version: int, folder: Path, options: ModelOptions) -> Loaded:
         with preparing:
@@ -105,11 +107,11 @@ def package_version() -> str:
         return "0+unknown"
 
 
-def _handlers(apis: list[Api]) -> dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]]:
+def _handlers(apis: Apis) -> dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]]:
     """How errors that reach FastAPI are answered."""
 
     async def problem(request: Request, error: HeadserveError) -> Response:
-        status, answer = answer_to(error, api_of(apis, request.url.path), request.url.path)
+        status, answer = answer_to(error, apis.of(request.url.path), request.url.path)
         response = Response(b"".join(answer.chunks), status)
         response.raw_headers += answer.headers
         return response

@@ -5,13 +5,12 @@ of the same paths for the API's document and for other methods; no POST reaches 
 """
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.api import Api, Call, Encoded, Headers, raw_path_of
+from service.api import Call, Encoded, Headers, raw_path_of
 from service.body import read_body
 from service.content_encoding import accepted, compressed
 from service.deadline import deadline_of
@@ -19,7 +18,7 @@ from service.errors import HeadserveError
 from service.hangup import WhileConnected
 from service.lifecycle.manager import Manager
 from service.predict import LARGE_BYTES, predict
-from service.problems import answer_to, api_of, unexpected
+from service.problems import Apis, answer_to, unexpected
 
 COMPRESS_FROM_BYTES = 4096
 """A smaller answer fits a few packets, and is sent as it is."""
@@ -39,7 +38,7 @@ class Inference:
         request_timeout_ms: for a request that gives none.
     """
 
-    def __init__(self, app: ASGIApp, manager: Manager, apis: Sequence[Api], max_body_bytes: int, request_timeout_ms: int):
+    def __init__(self, app: ASGIApp, manager: Manager, apis: Apis, max_body_bytes: int, request_timeout_ms: int):
         self._app = app
         self._manager = manager
         self._apis = apis
@@ -53,7 +52,7 @@ class Inference:
             return
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         headers: Headers = dict(scope["headers"])
-        api = api_of(self._apis, path)
+        api = self._apis.of(path)
         try:
             call = api.call(path, headers, raw_path_of(scope))
             if call is None:

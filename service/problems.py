@@ -1,7 +1,5 @@
 """Answers that tell of an error, in the words of the protocol that was spoken."""
 
-from collections.abc import Sequence
-
 import structlog
 
 from service.api import Api, Encoded
@@ -15,10 +13,16 @@ def unexpected() -> HeadserveError:
     return HeadserveError("An unexpected error; the server's log says more.")
 
 
-def api_of(apis: Sequence[Api], path: str) -> Api:
-    """The protocol that has this path, in whatever case; the last one for a path that no protocol has."""
-    path = path.lower()
-    return next((api for api in apis if path == api.prefix or path.startswith(f"{api.prefix}/")), apis[-1])
+class Apis:
+    """The protocols by what their paths begin with; the last of them speaks for paths that none has."""
+
+    def __init__(self, *apis: Api):
+        self._by_prefix = {api.prefix: api for api in apis}
+        self._last = apis[-1]
+
+    def of(self, path: str) -> Api:
+        """The protocol that has this path, in whatever case."""
+        return self._by_prefix.get("/" + path[1:].partition("/")[0].lower(), self._last)
 
 
 def answer_to(error: HeadserveError, api: Api, path: str) -> tuple[int, Encoded]:

@@ -11,13 +11,13 @@ from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import NamedTuple
 
 from service.errors import HeadserveError
 from service.types import InferRequest, Output
 
 
-@dataclass(frozen=True, slots=True)
-class RequestFacts:
+class RequestFacts(NamedTuple):
     """One request that has ended.
 
     Attributes:
@@ -35,8 +35,7 @@ class RequestFacts:
     encode_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class BatchFacts:
+class BatchFacts(NamedTuple):
     """One run of the model.
 
     Attributes:

@@ -6,7 +6,7 @@ Neither FastAPI nor TensorFlow is imported here.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -160,8 +160,7 @@ class ModelSpec:
         raise KeyError(name)
 
 
-@dataclass(frozen=True)
-class InferRequest:
+class InferRequest(NamedTuple):
     """Arrays of the signature's dtypes, checked against its shapes, and the outputs to compute."""
 
     inputs: Mapping[str, Array]
@@ -172,8 +171,7 @@ class InferRequest:
     """Its arrays are not of the declared shapes, so that it must share no run with others."""
 
 
-@dataclass(frozen=True)
-class InferResponse:
+class InferResponse(NamedTuple):
     """The outputs asked for, in the order they were asked for, and who computed them."""
 
     model: str
