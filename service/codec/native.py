@@ -11,6 +11,7 @@ import orjson
 
 from service.api import Encoded
 from service.codec import tensors
+from service.codec.nested import described
 from service.errors import (
     BrokenJsonError,
     HeadserveError,
@@ -37,7 +38,7 @@ def decode(body: bytes, spec: ModelSpec) -> InferRequest:
     """The request that the body holds, checked against the model. Raises RequestError of the kind that fits."""
     message = parse(body)
     if not isinstance(message, dict):
-        raise RequestError(f'Expected an object such as {{"instances": […]}}, but got {tensors.described(message)}.')
+        raise RequestError(f'Expected an object such as {{"instances": […]}}, but got {described(message)}.')
     for member in message:
         if member not in MEMBERS:
             raise RequestError(
@@ -105,14 +106,14 @@ def parse(body: bytes) -> Any:
 def _check_names(member: str, names: Any, other: str) -> None:
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise InvalidRequestError(
-            f"{member!r}: expected a list of names{other} or nothing for the default, but got {tensors.described(names)}."
+            f"{member!r}: expected a list of names{other} or nothing for the default, but got {described(names)}."
         )
 
 
 def _rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
     """The inputs' arrays from a list of rows."""
     if not isinstance(rows, list):
-        raise WrongTypeError(f"'instances': expected a list of rows, but got {tensors.described(rows)}.")
+        raise WrongTypeError(f"'instances': expected a list of rows, but got {described(rows)}.")
     if not rows:
         raise NoRowsError("'instances' is empty; give at least one row.")
     for tensor in spec.inputs:
@@ -124,7 +125,7 @@ def _rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
     expected = set(names)
     for i, row in enumerate(rows):
         if type(row) is not dict:
-            raise WrongTypeError(f"Row {i}: expected an object with {listed(names)}, but got {tensors.described(row)}.", row=i)
+            raise WrongTypeError(f"Row {i}: expected an object with {listed(names)}, but got {described(row)}.", row=i)
         if row.keys() != expected:
             _check_inputs(row, spec, i)
     return {tensor.name: tensors.decode([row.get(tensor.name) for row in rows], tensor) for tensor in spec.inputs}
@@ -140,7 +141,7 @@ def _are_objects(rows: list[Any], spec: ModelSpec) -> bool:
 def _columns(columns: Any, spec: ModelSpec) -> dict[str, Array]:
     """The inputs' arrays from an object of columns, all of the same length."""
     if not isinstance(columns, dict):
-        raise WrongTypeError(f"'inputs': expected an object of columns, but got {tensors.described(columns)}.")
+        raise WrongTypeError(f"'inputs': expected an object of columns, but got {described(columns)}.")
     _check_inputs(columns, spec, None)
     arrays: dict[str, Array] = {}
     longest = ""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from service.codec.nested import described
 from service.codec.oip.datatypes import datatype
-from service.codec.tensors import described
 from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError, did_you_mean, listed
 from service.selection import ALL_HEADS, select
 from service.types import ModelSpec, Output
