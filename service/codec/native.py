@@ -26,7 +26,7 @@ from service.errors import (
     listed,
 )
 from service.selection import ALL_HEADS, select
-from service.types import Array, InferRequest, InferResponse, ModelSpec, output_key
+from service.types import Array, InferRequest, InferResponse, ModelSpec
 
 ERROR_MEDIA_TYPE = "application/problem+json"
 _HEADERS = ((b"content-type", b"application/json"),)
@@ -62,7 +62,7 @@ def encode(response: InferResponse) -> Encoded:
     """The answer as JSON; NaN and infinities are null."""
     predictions: dict[str, dict[str, Any]] = {}
     for (head, key), array in response.outputs.items():
-        predictions.setdefault(head, {})[key] = tensors.encode(array, output_key(head, key))
+        predictions.setdefault(head, {})[key] = tensors.encode(array, head, key)
     answer = {"model": response.model, "version": response.version, "predictions": predictions}
     return Encoded((tensors.dumped(answer),), _HEADERS)
 
@@ -121,8 +121,8 @@ def _rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
             raise WrongShapeError(f"Input {tensor.name!r} has no rows; use 'inputs'.", input=tensor.name)
     if len(spec.inputs) == 1 and not _are_objects(rows, spec):
         return {spec.inputs[0].name: tensors.decode(rows, spec.inputs[0])}
-    names = [tensor.name for tensor in spec.inputs]
-    expected = set(names)
+    names = spec.input_names
+    expected = dict.fromkeys(names).keys()
     for i, row in enumerate(rows):
         if type(row) is not dict:
             raise WrongTypeError(f"Row {i}: expected an object with {listed(names)}, but got {described(row)}.", row=i)

@@ -89,11 +89,11 @@ def missing_value(spec: InputSpec) -> Any:
     return float(spec.missing or 0) if "float" in spec.dtype else int(spec.missing or 0)
 
 
-def encode(array: Array, name: str) -> Any:
+def encode(array: Array, *name: str) -> Any:
     """What `orjson.dumps(…, option=OPT_SERIALIZE_NUMPY)` writes for the array: float32 shortest, non-UTF-8 as base64.
 
     Raises:
-        UnsupportedTypeError: JSON cannot carry the dtype; `name` says whose.
+        UnsupportedTypeError: JSON cannot carry the dtype; `name`, with its parts, says whose.
     """
     dtype = array.dtype
     if dtype.char in _PLAIN:
@@ -101,8 +101,8 @@ def encode(array: Array, name: str) -> Any:
     if dtype.kind in "OS":
         return _texts(array)
     if dtype.name not in {"float16", "bfloat16"}:
-        raise UnsupportedTypeError(f"Output {name!r} is {dtype.name}, which JSON cannot carry; leave its key out.")
-    return encode(array.astype(np.float32), name)
+        raise UnsupportedTypeError(f"Output {'/'.join(name)!r} is {dtype.name}, which JSON cannot carry; leave its key out.")
+    return encode(array.astype(np.float32), *name)
 
 
 def dumped(value: Any) -> bytes:
@@ -122,13 +122,17 @@ def _texts(array: Array) -> Any:
     if array.ndim > 1 and not array.strides[0] and len(array):
         return [_row(*array[0].ravel().tolist())] * len(array) if array.ndim == 2 else [_texts(array[0])] * len(array)
     flat = array.ravel().tolist()
-    texts = {item: _text(item) for item in set(flat)}  # few, when they are classes
+    texts: list[Any]
+    try:
+        texts = list(map(bytes.decode, flat))
+    except (TypeError, UnicodeDecodeError):  # some are str, or no text
+        texts = list(map(_text, flat))
     if array.ndim == 1:
-        return [texts[item] for item in flat]
+        return texts
     if array.shape[1:] == (1,):
-        return [[texts[item]] for item in flat]
+        return [[text] for text in texts]
     filled = np.empty(array.size, np.object_)
-    filled[:] = [texts[item] for item in flat]
+    filled[:] = texts
     return filled.reshape(array.shape).tolist()
 
 
