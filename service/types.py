@@ -105,7 +105,8 @@ class ModelSpec:
 
     def ordered(self, outputs: Collection[Output]) -> tuple[Output, ...]:
         """The outputs in the order of the heads, others behind them: equal selections are asked for as equals."""
-        known = tuple(output for output in self.outputs if output in outputs)
+        chosen = set(outputs)
+        known = tuple(output for output in self.outputs if output in chosen)
         return known if len(known) == len(outputs) else (*known, *(output for output in outputs if output not in known))
 
     def source(self, output: Output) -> tuple[str, str]:
@@ -131,6 +132,11 @@ class ModelSpec:
         return tensors.outputs.get(name) or (signature, name), frozenset(tensors.inputs.items())
 
     @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs, in order."""
+        return tuple(tensor.name for tensor in self.inputs)
+
+    @cached_property
     def outputs(self) -> tuple[Output, ...]:
         """Every key of every head."""
         return tuple((head.name, key) for head in self.heads for key in head.key_names)
@@ -146,6 +152,15 @@ class ModelSpec:
             "/" not in signature and name == key for (signature, name), (_, key) in zip(sources, self.outputs, strict=True)
         )
         return {key if plain else output_key(head, key): (head, key) for head, key in self.outputs}
+
+    @cached_property
+    def output_tensors(self) -> dict[Output, TensorSpec]:
+        """Every head's outputs as tensors, by what the model calls them; their own names are those of `output_names`."""
+        keys = (key for head in self.heads for key in head.keys)
+        return {
+            output: TensorSpec(name, key.dtype, key.shape)
+            for (name, output), key in zip(self.output_names.items(), keys, strict=True)
+        }
 
     @property
     def default_head(self) -> str:

@@ -11,6 +11,7 @@ import orjson
 
 from service.api import Encoded
 from service.codec import tensors
+from service.codec.nested import described
 from service.errors import (
     BrokenJsonError,
     HeadserveError,
@@ -25,7 +26,7 @@ from service.errors import (
     listed,
 )
 from service.selection import ALL_HEADS, select
-from service.types import Array, InferRequest, InferResponse, ModelSpec, output_key
+from service.types import Array, InferRequest, InferResponse, ModelSpec
 
 ERROR_MEDIA_TYPE = "application/problem+json"
 _HEADERS = ((b"content-type", b"application/json"),)
@@ -37,7 +38,7 @@ def decode(body: bytes, spec: ModelSpec) -> InferRequest:
     """The request that the body holds, checked against the model. Raises RequestError of the kind that fits."""
     message = parse(body)
     if not isinstance(message, dict):
-        raise RequestError(f'Expected an object such as {{"instances": […]}}, but got {tensors.described(message)}.')
+        raise RequestError(f'Expected an object such as {{"instances": […]}}, but got {described(message)}.')
     for member in message:
         if member not in MEMBERS:
             raise RequestError(
@@ -61,7 +62,7 @@ def encode(response: InferResponse) -> Encoded:
     """The answer as JSON; NaN and infinities are null."""
     predictions: dict[str, dict[str, Any]] = {}
     for (head, key), array in response.outputs.items():
-        predictions.setdefault(head, {})[key] = tensors.encode(array, output_key(head, key))
+        predictions.setdefault(head, {})[key] = tensors.encode(array, head, key)
     answer = {"model": response.model, "version": response.version, "predictions": predictions}
     return Encoded((tensors.dumped(answer),), _HEADERS)
 
@@ -105,14 +106,14 @@ def parse(body: bytes) -> Any:
 def _check_names(member: str, names: Any, other: str) -> None:
     if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise InvalidRequestError(
-            f"{member!r}: expected a list of names{other} or nothing for the default, but got {tensors.described(names)}."
+            f"{member!r}: expected a list of names{other} or nothing for the default, but got {described(names)}."
         )
 
 
 def _rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
     """The inputs' arrays from a list of rows."""
     if not isinstance(rows, list):
-        raise WrongTypeError(f"'instances': expected a list of rows, but got {tensors.described(rows)}.")
+        raise WrongTypeError(f"'instances': expected a list of rows, but got {described(rows)}.")
     if not rows:
         raise NoRowsError("'instances' is empty; give at least one row.")
     for tensor in spec.inputs:
@@ -120,11 +121,11 @@ def _rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
             raise WrongShapeError(f"Input {tensor.name!r} has no rows; use 'inputs'.", input=tensor.name)
     if len(spec.inputs) == 1 and not _are_objects(rows, spec):
         return {spec.inputs[0].name: tensors.decode(rows, spec.inputs[0])}
-    names = [tensor.name for tensor in spec.inputs]
-    expected = set(names)
+    names = spec.input_names
+    expected = dict.fromkeys(names).keys()
     for i, row in enumerate(rows):
         if type(row) is not dict:
-            raise WrongTypeError(f"Row {i}: expected an object with {listed(names)}, but got {tensors.described(row)}.", row=i)
+            raise WrongTypeError(f"Row {i}: expected an object with {listed(names)}, but got {described(row)}.", row=i)
         if row.keys() != expected:
             _check_inputs(row, spec, i)
     return {tensor.name: tensors.decode([row.get(tensor.name) for row in rows], tensor) for tensor in spec.inputs}
@@ -140,7 +141,7 @@ def _are_objects(rows: list[Any], spec: ModelSpec) -> bool:
 def _columns(columns: Any, spec: ModelSpec) -> dict[str, Array]:
     """The inputs' arrays from an object of columns, all of the same length."""
     if not isinstance(columns, dict):
-        raise WrongTypeError(f"'inputs': expected an object of columns, but got {tensors.described(columns)}.")
+        raise WrongTypeError(f"'inputs': expected an object of columns, but got {described(columns)}.")
     _check_inputs(columns, spec, None)
     arrays: dict[str, Array] = {}
     longest = ""

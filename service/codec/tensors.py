@@ -1,7 +1,7 @@
 """JSON values ↔ NumPy arrays, checked against a tensor's dtype and shape.
 
-Lists are walked level by level with C-speed primitives (`set(map(type, …))`), and element by element only to say where
-a mistake is. How JSON stands for a dtype:
+Lists are walked level by level with C-speed primitives, and element by element only where values are missing or whole numbers
+have a point, or to say where a mistake is. How JSON stands for a dtype:
 
     float16, bfloat16, float32, float64   a number in range; read and written with float32 precision or more
     int8 … int64, uint8 … uint64          a whole number in range, also as 3.0
@@ -14,18 +14,18 @@ is 1 also takes the values without the innermost brackets.
 """
 
 import base64
-import binascii
-import math
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import chain
+from math import inf
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import orjson
 
+from service.codec import numbers, strings
+from service.codec.nested import OddItemError, described, flatten, not_a_list, position
+from service.codec.numbers import NUMBERS, Number
 from service.errors import (
-    InvalidInputError,
     MissingInputError,
     OutOfRangeError,
     UnsupportedTypeError,
@@ -34,44 +34,22 @@ from service.errors import (
 )
 from service.types import Array, InputSpec, TensorSpec
 
-MAX_RANK = 32
-"""NumPy 1's limit."""
-
 
 class _Kind(NamedTuple):
-    """What a dtype takes: JSON's types, the number range, NumPy's type of the array, and the word for a message."""
+    """What a dtype takes: JSON's types, the word for a message, and the numbers."""
 
     takes: frozenset[type]
-    array: Any
     word: str
-    low: float | int | None = None
-    high: float | int | None = None
-
-
-def _float(array: Any, exponent: int, bits: int) -> _Kind:
-    """A float of `bits` significant bits: what is nearer to infinity than to the largest number is out of range."""
-    high = math.nextafter(math.ldexp(2 - 2.0**-bits, exponent), 0) if exponent < 1023 else math.inf
-    return _Kind(frozenset({int, float}), array, "a number", -high, high)
+    number: Number | None = None
 
 
 _KINDS: dict[str, _Kind] = {
-    "float16": _float(np.float16, 15, 11),
-    "bfloat16": _float(np.float32, 127, 8),  # NumPy has no bfloat16; the servable narrows it
-    "float32": _float(np.float32, 127, 24),
-    "float64": _float(np.float64, 1023, 53),
-    "bool": _Kind(frozenset({bool}), np.bool_, "true or false"),
-    "string": _Kind(frozenset({str, dict}), np.object_, 'a string or {"b64": "…"}'),
-} | {
-    dtype: _Kind(frozenset({int, float}), np.dtype(dtype).type, "a whole number", np.iinfo(dtype).min, np.iinfo(dtype).max)
-    for dtype in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-}
-
+    "bool": _Kind(frozenset({bool}), "true or false"),
+    "string": _Kind(frozenset({str, dict}), 'a string or {"b64": "…"}'),
+} | {dtype: _Kind(frozenset({int, float}), number.word, number) for dtype, number in NUMBERS.items()}
 
 _PLAIN = "?bBhHiIlLqQfd"
 """NumPy's letters of the dtypes that orjson writes: bool, integers, float32, float64."""
-
-_FLAT = ((-1,), (-1, 1))
-"""Shapes that a list of plain values fits."""
 
 
 def decode(value: Any, spec: InputSpec) -> Array:
@@ -81,21 +59,22 @@ def decode(value: Any, spec: InputSpec) -> Array:
         InvalidInputError: one of its kinds, with the input, the row (from 0), what was expected and what came.
         UnsupportedTypeError: JSON cannot carry the input's dtype.
     """
+    return decode_shaped(value, spec, spec.shape)
+
+
+def decode_shaped(value: Any, spec: InputSpec, declared: tuple[int, ...] | None) -> Array:
+    """The same, of that shape instead of the input's own."""
     kind = _KINDS.get(spec.dtype)
     if kind is None:
         raise UnsupportedTypeError(f"Input {spec.name!r} is {spec.dtype}, which JSON cannot carry.", input=spec.name)
-    if type(value) is list and spec.shape in _FLAT and set(map(type, value)) <= kind.takes:  # by far the most inputs
-        return _leaves(value, spec, kind, (len(value),)).reshape(-1, *(spec.shape or ())[1:])
-    if not spec.required and type(value) is list and {type(row) for row in value} <= {list, type(None)}:
-        value = [_missing_row(spec) if row is None else row for row in value]
-    flat, shape = _flatten(value, spec)
-    missing = [i for i, item in enumerate(flat) if item is None] if not spec.required and None in flat else []
-    for i in missing:
-        flat[i] = "" if spec.dtype == "string" else 0
-    array = _leaves(flat, spec, kind, shape)
-    if missing:
-        array[missing] = missing_value(spec)
-    return array.reshape(_checked_shape(shape, spec))
+    try:
+        flat, shape = flatten(value)
+        array = _leaves(flat, kind)
+    except (OddItemError, TypeError, OverflowError):
+        array, shape = _carefully(value, spec, kind, declared)
+    if declared == (-1,) and len(shape) == 1:
+        return array
+    return array.reshape(_checked_shape(shape, spec, declared))
 
 
 def missing_rows(spec: InputSpec, rows: int) -> Array:
@@ -110,11 +89,11 @@ def missing_value(spec: InputSpec) -> Any:
     return float(spec.missing or 0) if "float" in spec.dtype else int(spec.missing or 0)
 
 
-def encode(array: Array, name: str) -> Any:
+def encode(array: Array, *name: str) -> Any:
     """What `orjson.dumps(…, option=OPT_SERIALIZE_NUMPY)` writes for the array: float32 shortest, non-UTF-8 as base64.
 
     Raises:
-        UnsupportedTypeError: JSON cannot carry the dtype; `name` says whose.
+        UnsupportedTypeError: JSON cannot carry the dtype; `name`, with its parts, says whose.
     """
     dtype = array.dtype
     if dtype.char in _PLAIN:
@@ -122,8 +101,8 @@ def encode(array: Array, name: str) -> Any:
     if dtype.kind in "OS":
         return _texts(array)
     if dtype.name not in {"float16", "bfloat16"}:
-        raise UnsupportedTypeError(f"Output {name!r} is {dtype.name}, which JSON cannot carry; leave its key out.")
-    return encode(array.astype(np.float32), name)
+        raise UnsupportedTypeError(f"Output {'/'.join(name)!r} is {dtype.name}, which JSON cannot carry; leave its key out.")
+    return encode(array.astype(np.float32), *name)
 
 
 def dumped(value: Any) -> bytes:
@@ -143,13 +122,17 @@ def _texts(array: Array) -> Any:
     if array.ndim > 1 and not array.strides[0] and len(array):
         return [_row(*array[0].ravel().tolist())] * len(array) if array.ndim == 2 else [_texts(array[0])] * len(array)
     flat = array.ravel().tolist()
-    texts = {item: _text(item) for item in set(flat)}  # few, when they are classes
+    texts: list[Any]
+    try:
+        texts = list(map(bytes.decode, flat))
+    except (TypeError, UnicodeDecodeError):  # some are str, or no text
+        texts = list(map(_text, flat))
     if array.ndim == 1:
-        return [texts[item] for item in flat]
+        return texts
     if array.shape[1:] == (1,):
-        return [[texts[item]] for item in flat]
+        return [[text] for text in texts]
     filled = np.empty(array.size, np.object_)
-    filled[:] = [texts[item] for item in flat]
+    filled[:] = texts
     return filled.reshape(array.shape).tolist()
 
 
@@ -158,74 +141,91 @@ def _row(*items: bytes | str) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps([_text(item) for item in items]))
 
 
-def _missing_row(spec: InputSpec) -> Any:
+def _leaves(flat: list[Any], kind: _Kind) -> Array:
+    """The flat array, of what is no mistake at first sight. Raises OddItemError, TypeError or OverflowError for the rest."""
+    if kind.number is not None:
+        array = numbers.converted(flat, kind.number)
+        if not numbers.in_range(array, flat, kind.number):
+            raise OverflowError
+        return array
+    if kind.word == "true or false":
+        if not set(map(type, flat)) <= kind.takes:
+            raise TypeError
+        return np.array(flat, np.bool_)
+    return strings.converted(flat)
+
+
+def _carefully(value: Any, spec: InputSpec, kind: _Kind, declared: tuple[int, ...] | None) -> tuple[Array, tuple[int, ...]]:
+    """The flat array and the shape of what has missing values or whole numbers with a point; says what is wrong with the rest.
+
+    Raises:
+        WrongShapeError, WrongTypeError, OutOfRangeError, MissingInputError: at the first mistake.
+    """
+    if not spec.required and type(value) is list and {type(row) for row in value} <= {list, type(None)}:
+        value = [_missing_row(declared) if row is None else row for row in value]
+    shape: tuple[int, ...] = ()
+    try:
+        flat, shape = flatten(value)
+        missing = [i for i, item in enumerate(flat) if item is None] if not spec.required else []
+        if missing:
+            stand_in: Any = {"string": "", "bool": False}.get(spec.dtype, 0)
+            flat = [stand_in if item is None else item for item in flat]
+        _check_types(flat, shape, kind)
+        array = _leaves(flat, kind) if kind.number is None else _checked_numbers(flat, spec.dtype, kind.number)
+    except OddItemError as odd:
+        _fail(spec, shape if odd.shape is None else odd.shape, odd)
+    if missing:
+        array[missing] = missing_value(spec)
+    return array, shape
+
+
+def _missing_row(declared: tuple[int, ...] | None) -> Any:
     def nested(shape: tuple[int, ...]) -> Any:
         return [nested(shape[1:]) for _ in range(shape[0])] if shape else None
 
-    return nested((spec.shape or ())[1:])
+    return nested((declared or ())[1:])
 
 
-def _flatten(value: Any, spec: InputSpec) -> tuple[list[Any], tuple[int, ...]]:
-    """The leaves in row-major order and the shape of the lists around them. Raises WrongShapeError for ragged ones."""
-    level, shape = [value], ()  # type: tuple[list[Any], tuple[int, ...]]
-    while level and len(shape) <= MAX_RANK:
-        types = set(map(type, level))
-        if list not in types:
-            return level, shape
-        if types != {list}:
-            odd = _first(level, lambda item: type(item) is not list)
-            _fail(spec, shape, odd, f"a list, as in the rest, but got {described(level[odd])}", WrongShapeError)
-        if len(set(map(len, level))) > 1:
-            length = len(level[0])
-            odd = [len(item) == length for item in level].index(False)
-            expected = f"{length} values, as in the first list, but got {len(level[odd])} (a ragged list)"
-            _fail(spec, shape, odd, expected, WrongShapeError)
-        shape = (*shape, len(level[0]))
-        level = list(chain.from_iterable(level))
-    if level:
-        raise WrongShapeError(f"Input {spec.name!r}: lists are nested deeper than {MAX_RANK} levels.", input=spec.name)
-    return level, shape
-
-
-def _leaves(flat: list[Any], spec: InputSpec, kind: _Kind, shape: tuple[int, ...]) -> Array:
-    """The flat array of the input's dtype. Raises WrongTypeError, OutOfRangeError, MissingInputError."""
+def _check_types(flat: list[Any], shape: tuple[int, ...], kind: _Kind) -> None:
+    """Raises OddItemError for the first item of another type."""
     types = set(map(type, flat))
-    if not types <= kind.takes:
-        odd = _first(flat, lambda item: type(item) not in kind.takes)
-        if flat[odd] is None:
-            _fail(spec, shape, odd, f"{kind.word}, but got null, and the input is required", MissingInputError)
-        _fail(spec, shape, odd, f"{kind.word}, but got {described(flat[odd])}", WrongTypeError)
-    if spec.dtype == "string":
-        array = np.empty(len(flat), np.object_)
-        array[:] = (
-            list(map(str.encode, flat))
-            if types <= {str}
-            else [_bytes(item, i, spec, kind, shape) for i, item in enumerate(flat)]
-        )
-        return array
-    if kind.word == "a whole number" and float in types:
+    if types <= kind.takes:
+        return
+    if list in types:
+        odd = _first(flat, lambda item: type(item) is not list)
+        raise not_a_list(flat[odd], odd, shape)
+    odd = _first(flat, lambda item: type(item) not in kind.takes)
+    if flat[odd] is None:
+        raise OddItemError(f"expected {kind.word}, but got null, and the input is required", odd, MissingInputError)
+    raise OddItemError(f"expected {kind.word}, but got {described(flat[odd])}", odd, WrongTypeError)
+
+
+def _checked_numbers(flat: list[Any], dtype: str, number: Number) -> Array:
+    """The numbers, 3.0 being a whole one. Raises OddItemError for the first that is a fraction or out of range."""
+    if isinstance(number.low, int):
         odd = _first(flat, lambda item: type(item) is float and not item.is_integer())
         if odd < len(flat):
-            _fail(spec, shape, odd, f"a whole number, but got {flat[odd]}", WrongTypeError)
+            raise OddItemError(f"expected a whole number, but got {flat[odd]}", odd, WrongTypeError)
         flat = list(map(int, flat))
-    if flat and kind.low is not None and kind.high is not None and not kind.low <= min(flat) <= max(flat) <= kind.high:
-        odd = _first(flat, lambda item: not kind.low <= item <= kind.high)
-        low, high = (f"{bound:g}" if isinstance(bound, float) else bound for bound in (kind.low, kind.high))
-        came = f"{kind.word} from {low} to {high} ({spec.dtype}), but got {flat[odd]}"
-        _fail(spec, shape, odd, came, OutOfRangeError)
-    return np.array(flat, kind.array)
+    # What a parser reads as an infinity or as no number was meant as such.
+    odd = _first(flat, lambda item: not number.low <= item <= number.high and abs(item) < inf)
+    if odd < len(flat):
+        low, high = (f"{bound:g}" if isinstance(bound, float) else bound for bound in (number.low, number.high))
+        reason = f"expected {number.word} from {low} to {high} ({dtype}), but got {flat[odd]}"
+        raise OddItemError(reason, odd, OutOfRangeError)
+    return numbers.converted(flat, number)
 
 
-def _checked_shape(shape: tuple[int, ...], spec: InputSpec) -> tuple[int, ...]:
-    if spec.shape is None:
+def _checked_shape(shape: tuple[int, ...], spec: InputSpec, declared: tuple[int, ...] | None) -> tuple[int, ...]:
+    if declared is None:
         return shape
-    if len(shape) == len(spec.shape) - 1 and spec.shape[-1] == 1:
+    if len(shape) == len(declared) - 1 and declared[-1] == 1:
         shape = (*shape, 1)
-    if len(shape) != len(spec.shape) or any(want not in (-1, got) for want, got in zip(spec.shape, shape, strict=True)):
+    if len(shape) != len(declared) or any(want not in (-1, got) for want, got in zip(declared, shape, strict=True)):
         raise WrongShapeError(
-            f"Input {spec.name!r}: expected {shaped(spec.shape)}, but got {shaped(shape)}.",
+            f"Input {spec.name!r}: expected {shaped(declared)}, but got {shaped(shape)}.",
             input=spec.name,
-            expected=spec.shape,
+            expected=declared,
             got=shape,
         )
     return shape
@@ -240,17 +240,6 @@ def shaped(shape: tuple[int, ...]) -> str:
     return f"{rows} of {f'lists of {inner} values' if inner else 'single values'}"
 
 
-def _bytes(item: str | dict[str, Any], index: int, spec: InputSpec, kind: _Kind, shape: tuple[int, ...]) -> bytes:
-    if isinstance(item, str):
-        return item.encode()
-    if item.keys() != {"b64"} or not isinstance(item["b64"], str):
-        _fail(spec, shape, index, f"{kind.word}, but got {described(item)}", WrongTypeError)
-    try:
-        return base64.b64decode(item["b64"], validate=True)
-    except (binascii.Error, ValueError) as error:
-        _fail(spec, shape, index, f'base64 in {{"b64": …}}, but it is broken: {error}', WrongTypeError)
-
-
 def _text(item: bytes | str) -> str | dict[str, str]:
     if isinstance(item, str):
         return item
@@ -260,30 +249,16 @@ def _text(item: bytes | str) -> str | dict[str, str]:
         return {"b64": base64.b64encode(item).decode()}
 
 
-def described(value: Any) -> str:
-    """A JSON value for a message: its type and, cut short, itself."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f"the string {value[:40]!r}{'…' if len(value) > 40 else ''}"
-    if isinstance(value, dict):
-        return f"an object with {', '.join(map(repr, list(value)[:5])) or 'no members'}"
-    return f"a list of {len(value)}" if isinstance(value, list) else f"the number {value}"
-
-
 def _first(items: list[Any], wrong: Callable[[Any], bool]) -> int:
     """Index of the first wrong item, the length when there is none."""
     return next((i for i, item in enumerate(items) if wrong(item)), len(items))
 
 
-def _fail(spec: TensorSpec, shape: tuple[int, ...], index: int, message: str, error: type[InvalidInputError]) -> NoReturn:
-    """Raises the error, located: `index` counts in row-major order within `shape`."""
-    place = []
-    for size in reversed(shape):
-        index, position = divmod(index, size)
-        place.append(position)
-    row, *inner = reversed(place) if place else (None,)
-    where = "" if row is None else f", row {row}" + (f", position {inner}" if inner else "")
-    raise error(f"Input {spec.name!r}{where}: expected {message}.", input=spec.name, row=row, dtype=spec.dtype)
+def _fail(spec: TensorSpec, shape: tuple[int, ...], odd: OddItemError) -> NoReturn:
+    """Raises the error of the item, located within the shape."""
+    row: int | None = None
+    where = ""
+    if odd.index is not None and shape:
+        row, *inner = position(odd.index, shape)
+        where = f", row {row}" + (f", position {inner}" if inner else "")
+    raise odd.error(f"Input {spec.name!r}{where}: {odd.reason}.", input=spec.name, row=row, dtype=spec.dtype)

@@ -28,7 +28,7 @@ def router(manager: Manager, admin_key: SecretStr | None, max_body_bytes: int) -
     async def message(request: Request) -> dict[str, Any]:
         """The body, which may be empty."""
         body = await read_body(request.receive, dict(request.scope["headers"]), max_body_bytes)
-        return parsed(body)[0] if body.strip() else {}
+        return parsed(body) if body.strip() else {}
 
     @routes.post("/index", summary="List the versions of all models", **INDEX_DOCS)
     async def index(request: Request) -> Response:

@@ -5,7 +5,6 @@ An element of BYTES is its length, a little-endian uint32, and as many bytes.
 
 import math
 import struct
-from itertools import chain
 
 import numpy as np
 
@@ -77,9 +76,10 @@ def _strings(name: str, data: memoryview, elements: int) -> Array:
         )
     texts: list[bytes] = []
     position = 0
+    content, length_at = bytes(data), _LENGTH.unpack_from  # to cut bytes is cheaper than to cut a view and copy it
     for index in range(elements):
         start = position + LENGTH_BYTES
-        length = _LENGTH.unpack_from(data, position)[0] if start <= size else -1
+        length = length_at(content, position)[0] if start <= size else -1
         if length < 0 or length > size - start:
             expected = f"{length} bytes, as its length says" if length >= 0 else f"a length of {LENGTH_BYTES} bytes"
             left = size - start if length >= 0 else size - position
@@ -87,7 +87,7 @@ def _strings(name: str, data: memoryview, elements: int) -> Array:
                 f"Input {name!r}, element {index} at byte {position}: expected {expected}, but {left} are left.", input=name
             )
         position = start + length
-        texts.append(bytes(data[start:position]))
+        texts.append(content[start:position])
     if position != size:
         raise WrongShapeError(
             f"Input {name!r}: {elements} elements of BYTES end at byte {position}, but {size - position} more bytes came; "
@@ -103,8 +103,8 @@ def _written_strings(array: Array) -> bytes:
     if array.ndim > 1 and len(array) and not array.strides[0]:  # one row repeated, as names of classes are
         return _written_strings(array[0]) * len(array)
     texts = [item.encode() if isinstance(item, str) else item for item in array.reshape(-1).tolist()]
-    lengths = map(_LENGTH.pack, map(len, texts))
-    return b"".join(chain.from_iterable(zip(lengths, texts, strict=True))) if texts else b""
+    elements = {text: _LENGTH.pack(len(text)) + text for text in set(texts)}  # few, when they are classes
+    return b"".join(map(elements.__getitem__, texts))
 
 
 def framed(text: bytes) -> memoryview:

@@ -8,13 +8,13 @@ import orjson
 
 from service.api import Encoded
 from service.codec import tensors
+from service.codec.nested import described
 from service.codec.oip import binary
 from service.codec.oip.classification import classified
 from service.codec.oip.datatypes import datatype_of
 from service.codec.oip.parsing import parsed
 from service.codec.oip.request import inputs, raw_input
 from service.codec.oip.selection import Wanted, everything, parameters, wanted
-from service.codec.tensors import described
 from service.errors import HeadserveError, RequestError, UnsupportedTypeError
 from service.types import Array, InferRequest, InferResponse, ModelSpec, Output
 
@@ -45,11 +45,11 @@ class OpenInference:
             self._wanted = everything(spec, binary=True)
             return InferRequest(raw_input(body, spec), self._outputs(spec))
         header, tail = _split(body, self._header_length)
-        message, special = parsed(header)
+        message = parsed(header)
         self._id = _id(message)
         deadline = _deadline(parameters(message, "The request"))
         self._wanted = wanted(message, spec)
-        return InferRequest(inputs(message.get("inputs"), spec, tail, special), self._outputs(spec), deadline)
+        return InferRequest(inputs(message.get("inputs"), spec, tail), self._outputs(spec), deadline)
 
     def encode(self, response: InferResponse) -> Encoded:
         """The answer: JSON, and behind it the bytes of the outputs that are wanted in binary. Raises UnsupportedTypeError."""

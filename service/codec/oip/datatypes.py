@@ -1,6 +1,7 @@
 """The protocol's names of dtypes, and how their elements look in binary: little-endian, without padding."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,12 @@ def datatype(dtype: str) -> str | None:
 
 def datatype_of(array: Array) -> str | None:
     """The name of the array's dtype; any array of strings or objects is of BYTES."""
-    return BYTES if array.dtype.kind in "OSU" else _NAMES.get(array.dtype.name)
+    return BYTES if array.dtype.kind in "OSU" else _datatype_of(array.dtype)
+
+
+@lru_cache(64)
+def _datatype_of(dtype: np.dtype[Any]) -> str | None:
+    return _NAMES.get(dtype.name)  # which NumPy puts together anew whenever it is asked
 
 
 def config_type(name: str) -> str:

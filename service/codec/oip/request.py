@@ -6,10 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from service.codec import tensors
+from service.codec.nested import MAX_RANK, described
 from service.codec.oip import binary
 from service.codec.oip.datatypes import BYTES, WIRE, datatype
-from service.codec.oip.parsing import without_specials
-from service.codec.tensors import MAX_RANK, described
 from service.errors import (
     MissingInputError,
     NoRowsError,
@@ -28,14 +27,13 @@ MAX_EMPTY = 1024
 """The product of the sizes that are not zero, in the shape of a tensor without elements: no data bounds them."""
 
 
-def inputs(entries: Any, spec: ModelSpec, tail: memoryview, special: bool = False) -> dict[str, Array]:
+def inputs(entries: Any, spec: ModelSpec, tail: memoryview) -> dict[str, Array]:
     """The arrays of a request.
 
     Args:
         entries: the request's member `inputs`.
         spec: the model.
         tail: what follows the JSON: the bytes of the tensors that are binary.
-        special: there may be numbers in the JSON that JSON does not have.
 
     Raises:
         RequestError: of the kind that fits, naming the input.
@@ -50,7 +48,7 @@ def inputs(entries: Any, spec: ModelSpec, tail: memoryview, special: bool = Fals
         shape = _shape(entry, tensor)
         size = _binary_size(entry, tensor)
         if size is None:
-            arrays[tensor.name] = _from_json(entry, tensor, shape, special)
+            arrays[tensor.name] = _from_json(entry, tensor, shape)
             continue
         if size > len(tail) - position:
             raise WrongShapeError(
@@ -185,21 +183,19 @@ def _binary_size(entry: Mapping[str, Any], tensor: InputSpec) -> int | None:
     return size
 
 
-def _from_json(entry: Mapping[str, Any], tensor: InputSpec, shape: tuple[int, ...], special: bool) -> Array:
+def _from_json(entry: Mapping[str, Any], tensor: InputSpec, shape: tuple[int, ...]) -> Array:
     """The array of data that are nested or flat. Null is a missing value, and NaN for a float that must be there."""
-    data, found = entry["data"], dict[int, float]()
-    if special and "float" in tensor.dtype:
-        data, found = without_specials(data)
+    data = entry["data"]
     if not isinstance(data, list) and not shape:
         data = [data]  # a tensor of rank 0
     flat = isinstance(data, list) and not _nested(data)
-    tensor = replace(tensor, shape=(-1,) if flat else shape)
+    declared = (-1,) if flat else shape
     try:
-        array = tensors.decode(data, tensor)
+        array = tensors.decode_shaped(data, tensor, declared)
     except MissingInputError:
         if "float" not in tensor.dtype:
             raise
-        array = tensors.decode(data, replace(tensor, required=False, missing="NaN"))
+        array = tensors.decode_shaped(data, replace(tensor, required=False, missing="NaN"), declared)
     if flat and array.size != math.prod(shape):
         raise WrongShapeError(
             f"Input {tensor.name!r}: shape {list(shape)} takes {math.prod(shape)} values, but got {array.size}.",
@@ -207,8 +203,6 @@ def _from_json(entry: Mapping[str, Any], tensor: InputSpec, shape: tuple[int, ..
             expected=shape,
             got=array.shape,
         )
-    if found:
-        array.reshape(-1)[list(found)] = list(found.values())
     return array.reshape(shape)
 
 

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from service.codec.nested import described
 from service.codec.oip.datatypes import datatype
-from service.codec.tensors import described
 from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError, did_you_mean, listed
 from service.selection import ALL_HEADS, select
 from service.types import ModelSpec, Output
@@ -14,8 +13,7 @@ from service.types import ModelSpec, Output
 MAX_CLASSES = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(NamedTuple):
     """An output as it is to be sent.
 
     Attributes:
@@ -56,11 +54,10 @@ def everything(
     spec: ModelSpec, heads: Any = ALL_HEADS, keys: list[str] | None = None, *, binary: bool = False
 ) -> tuple[Wanted, ...]:
     """These outputs as they are; those of all heads without the ones that the protocol cannot carry."""
-    outputs = select(spec, heads, keys)
+    outputs, tensors = select(spec, heads, keys), spec.output_tensors
     if heads == ALL_HEADS and keys is None:
-        outputs = tuple(output for output in outputs if datatype(_dtype(spec, output)) is not None)
-    names = {output: name for name, output in spec.output_names.items()}
-    return tuple(Wanted(names[output], output, binary) for output in outputs)
+        outputs = tuple(output for output in outputs if datatype(tensors[output].dtype) is not None)
+    return tuple(Wanted(tensors[output].name, output, binary) for output in outputs)
 
 
 def parameters(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -118,8 +115,3 @@ def _names(given: Mapping[str, Any], name: str) -> list[str] | None:
             f"The parameter {name}: expected names with commas between them, or a list of names, but got {described(value)}."
         )
     return value
-
-
-def _dtype(spec: ModelSpec, output: Output) -> str:
-    head, key = output
-    return next(tensor.dtype for tensor in spec.head(head).keys if tensor.name == key)

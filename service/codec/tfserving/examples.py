@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from service.codec.tensors import described
-from service.codec.tfserving.values import text_or_bytes
+from service.codec.nested import described
+from service.codec.strings import text_or_bytes
 from service.errors import InvalidInputError, InvalidRequestError, NoRowsError, OutOfRangeError, WrongTypeError
 from service.types import Array
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, NoReturn
 
-from service.codec.tensors import described
+from service.codec.nested import described
+from service.codec.strings import is_bytes
 from service.codec.tfserving import values
 from service.errors import (
     InvalidRequestError,
@@ -37,7 +38,7 @@ def rows(instances: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
         raise WrongTypeError(f"'instances': expected a list of rows, but got {described(instances)}.")
     if not instances:
         raise NoRowsError("'instances' is empty; give at least one row.")
-    if type(instances[0]) is not dict or values.is_bytes(instances[0]):
+    if type(instances[0]) is not dict or is_bytes(instances[0]):
         if len(inputs) > 1:
             raise WrongTypeError(
                 f"'instances' is a list of values, but the signature has {len(inputs)} inputs; expected objects with "
@@ -59,7 +60,7 @@ def rows(instances: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
 
 def columns(given: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
     """The arrays of an object by name, or of the only input's value; names that are no input's are ignored."""
-    if type(given) is not dict or values.is_bytes(given):
+    if type(given) is not dict or is_bytes(given):
         if len(inputs) > 1:
             raise WrongTypeError(
                 f"'inputs': the signature has {len(inputs)} inputs; expected an object with "

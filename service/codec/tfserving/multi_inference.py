@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from service.api import Encoded
-from service.codec.tensors import described
+from service.codec.nested import described
 from service.codec.tfserving import examples, inputs, written
 from service.codec.tfserving.classify import classification_outputs, classifications, regression_outputs, regressions
 from service.codec.tfserving.message import parse

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from service.codec.tensors import described
+from service.codec.nested import described
 from service.discovery import SERVING_DEFAULT
 from service.errors import InvalidRequestError, did_you_mean, listed
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec

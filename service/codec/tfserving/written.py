@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import orjson
 
+from service.codec import tensors
 from service.errors import InvalidRequestError, UnsupportedTypeError
 from service.types import Array
 
@@ -20,10 +21,10 @@ _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 def text(array: Array, name: str) -> bytes:
     """The array as JSON. Raises UnsupportedTypeError for a dtype that JSON cannot carry; `name` says whose."""
     if array.dtype.kind in "OS":
-        return _strings(array, name.endswith("_bytes"))
+        return _strings(array, True) if name.endswith("_bytes") else tensors.dumped(tensors.encode(array, name))
     array = _plain(array, name)
     written = orjson.dumps(array if array.ndim else array[()], option=_NUMPY)
-    return _with_words(written, array) if array.dtype.kind == "f" and b"null" in written else written
+    return _with_words(written, array) if array.dtype.kind == "f" and b"n" in written else written
 
 
 def row_texts(array: Array, name: str) -> Sequence[bytes]:

@@ -98,6 +98,7 @@ def test_an_output_that_json_cannot_carry():
         pytest.param(5, InputSpec("x", "int8", ()), 5, id="no rows"),
         pytest.param([65519, -65519], spec("float16"), [65504, -65504], id="rounded down to the largest float16"),
         pytest.param([1, None], spec("int64", required=False, missing=-1), [1, -1], id="missing number"),
+        pytest.param([None, False], spec("bool", required=False, missing=1), [True, False], id="missing truth value"),
         pytest.param([None, "a"], spec("string", required=False, missing="?"), [b"?", b"a"], id="missing string"),
         pytest.param([None, [1, None]], spec("float32", 2, required=False, missing=9), [[9, 9], [1, 9]], id="missing in a row"),
         pytest.param([None, 1], spec("float32", 1, required=False, missing=9), [[9], [1]], id="missing without brackets"),
@@ -160,6 +161,7 @@ def test_an_optional_input_that_is_absent():
         ),
         pytest.param([1e39], spec("float32"), OutOfRangeError, "1e.39", 0, id="float32"),
         pytest.param([1e6], spec("float16"), OutOfRangeError, "float16", 0, id="float16"),
+        pytest.param([0, 10**400], spec("float64"), OutOfRangeError, "row 1: .*float64", 1, id="whole number beyond float64"),
         pytest.param([1e300], spec("int64"), OutOfRangeError, "whole number", 0, id="float beyond int64"),
     ],
 )
