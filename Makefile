@@ -45,6 +45,13 @@ $(UV): requirements/uv.txt
 	@$(UV) pip install --quiet --python $(NEWEST)/python --no-build-isolation --no-deps --editable .
 	@touch $@
 
+# KServe's package wants other versions of nearly everything, so that its client has an environment of its own.
+.venv-kserve/.installed: $(UV) requirements/kserve.txt
+	@echo "Installing KServe's client into .venv-kserve"
+	@$(UV) venv --quiet --clear --python 3.11 .venv-kserve
+	@$(UV) pip install --quiet --python .venv-kserve/bin/python --require-hashes -r requirements/kserve.txt
+	@touch $@
+
 .PHONY: demo
 demo: install  ## Train on 58,788 films, export, serve, and ask for predictions
 	@$(BIN)/python examples/demo.py
@@ -54,8 +61,8 @@ test: install $(TEST_MODELS)/.exported  ## Run all tests on TensorFlow 2.15.1
 	HEADSERVE_TEST_MODELS=$(TEST_MODELS) $(BIN)/python -m pytest
 
 .PHONY: test-newest
-test-newest: .venv-newest/.installed $(TEST_MODELS)/.exported  ## Run what does not train on the newest TensorFlow
-	HEADSERVE_TEST_MODELS=$(TEST_MODELS) $(NEWEST)/python -m pytest -m "not train"
+test-newest: .venv-newest/.installed .venv-kserve/.installed $(TEST_MODELS)/.exported  ## Run what does not train on the newest TensorFlow
+	HEADSERVE_TEST_MODELS=$(TEST_MODELS) HEADSERVE_KSERVE_PYTHON=.venv-kserve/bin/python $(NEWEST)/python -m pytest -m "not train"
 
 # Models for the tests of serving: exported by TensorFlow 2.15.1, whichever version serves them.
 $(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv tests/e2e/every_head.py)
@@ -84,6 +91,7 @@ typecheck: install  ## Check types (mypy, strict)
 lock: $(UV)  ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest versions)
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra train --extra demo --group dev -o requirements/dev.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --group build --group test -o requirements/newest.txt
+	echo kserve | $(LOCK) $(if $(UPGRADE),--upgrade) - -o requirements/kserve.txt
 	echo uv | $(LOCK) $(if $(UPGRADE),--upgrade) - -o requirements/uv.txt
 	for peer in $(PEERS); do \
 	  $(LOCK) $(if $(UPGRADE),--upgrade) benchmarks/requirements/$$peer.in -o benchmarks/requirements/$$peer.txt; done
@@ -100,5 +108,5 @@ build/bench/%/.installed: benchmarks/requirements/%.txt $(UV)
 
 .PHONY: clean
 clean:  ## Remove the environments, caches and what the commands above wrote
-	rm -rf .uv .venv .venv-newest .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .uv .venv .venv-newest .venv-kserve .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -43,6 +43,9 @@ async def main(url: str) -> None:
         await client.infer(url, InferRequest("films", films(False)[:1]), model_name="films")
     except Exception as error:  # whatever its client makes of an error
         told["error"] = str(error)
+    client = InferenceRESTClient(RESTConfig(protocol="v1"))
+    rows = [{"title": title, "year": year, "budget": 1.0} for title, year in (("Heat", 1995), ("Alien", 2001))]
+    told["v1"] = await client.infer(url, {"signature_name": "predict", "instances": rows}, model_name="films")
     print(json.dumps(told))
 
 
