@@ -31,6 +31,8 @@ from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
 from service.types import Loaded
 
+SUMMARY = "Predictions of SavedModels by head and prediction key, in one run of the network."
+
 log = structlog.get_logger("headserve.app")
 
 
@@ -47,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await asyncio.to_thread(manager.stop)
 
     # The page at /docs brings its own scripts: it works where there is no internet.
-    app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(title="headserve", version=package_version(), summary=SUMMARY, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
     # Paths that none of them has get the last one's problems.
     apis: list[Api] = [v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi()]
