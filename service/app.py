@@ -32,6 +32,7 @@ from service.types import Loaded
 
 GARBAGE_AFTER = 20_000
 """How many objects more than before make Python look for garbage among the young."""
+SUMMARY = "Predictions of SavedModels by head and prediction key, in one run of the network."
 
 log = structlog.get_logger("headserve.app")
 
@@ -49,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await asyncio.to_thread(manager.stop)
 
     # The page at /docs brings its own scripts: it works where there is no internet.
-    app = FastAPIOffline(title="headserve", version=package_version(), summary=__doc__, lifespan=lifespan, redoc_url=None)
+    app = FastAPIOffline(title="headserve", version=package_version(), summary=SUMMARY, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
     apis = Apis(v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi())
     app.include_router(native_routes.router(manager, _runtime(manager)))

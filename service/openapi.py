@@ -7,13 +7,24 @@ from urllib.parse import quote
 from service.types import InputSpec, ModelSpec
 
 GENERIC_PATH = "/models/{model}/predict"
+_CHECKED = ("HTTPValidationError", "ValidationError")
 
 
 def with_models(document: dict[str, Any], models: list[ModelSpec]) -> dict[str, Any]:
-    """A copy of the document in which every model has its own predict path, in front of the others."""
+    """A copy of the document in which every model has its own predict path, in front of the others.
+
+    What FastAPI says of its own checks is left out: no route has them.
+    """
     generic = document["paths"][GENERIC_PATH]["post"]
     own = {f"/models/{quote(spec.name, safe='')}/predict": {"post": _operation(generic, spec)} for spec in models}
-    return document | {"paths": own | document["paths"]}
+    paths = {path: {method: _unchecked(its) for method, its in of.items()} for path, of in document["paths"].items()}
+    schemas = document["components"]["schemas"]
+    used = {name: schema for name, schema in schemas.items() if name not in _CHECKED}
+    return document | {"paths": own | paths, "components": document["components"] | {"schemas": used}}
+
+
+def _unchecked(operation: dict[str, Any]) -> dict[str, Any]:
+    return operation | {"responses": {status: its for status, its in operation["responses"].items() if status != "422"}}
 
 
 def _operation(generic: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:

@@ -2,15 +2,33 @@
 
 from typing import NoReturn
 
+from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
+
 from service.errors import UnknownVersionError
 
 MAX_DIGITS = 19
 """Of a version: int64's largest number has as many."""
 
+ANYTHING = "anything"
+"""The kind of a route's parameter that takes the rest of a path."""
+
+
+class _Anything(PathConvertor):
+    """Also of a path with line breaks, which Starlette's own pattern ends at."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor(ANYTHING, _Anything())
+
 
 def answered_in_front() -> NoReturn:
-    """For routes that are there for the document and for other methods."""
-    raise RuntimeError("service.inference answers this path before it comes to a route.")
+    """For routes that are there for the document and for other methods: what still gets here is a path that is none.
+
+    Starlette finds a route also for its path with a line break at the end.
+    """
+    raise HTTPException(404)
 
 
 def version_number(text: str) -> int:

@@ -12,6 +12,7 @@ from service.codec import native
 from service.errors import HeadserveError
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import FileStatus, ModelStatus
+from service.routes import docs
 from service.routes.common import answered_in_front, version_number
 from service.types import HeadSpec, InputSpec, ModelSpec, SignatureSpec
 
@@ -37,10 +38,17 @@ REQUEST_BODY = {
 PREDICT_DOCS: dict[str, Any] = {
     "openapi_extra": {"requestBody": REQUEST_BODY},
     "responses": {
-        200: {"description": "`predictions`: head → key → one value a row. NaN and infinities are null."},
-        "4XX": {"description": "An RFC 9457 problem: what was expected, what came.", "content": {native.ERROR_MEDIA_TYPE: {}}},
+        200: docs.body(
+            "`predictions`: head → key → one value a row. NaN and infinities are null.",
+            docs.members(
+                model=docs.TEXT, version=docs.COUNT, predictions=docs.by_name(docs.by_name({"type": "array", "minItems": 1}))
+            ),
+        ),
+        "4XX": docs.problem("An RFC 9457 problem: what was expected, what came."),
+        "5XX": docs.problem("An RFC 9457 problem: the model is not served now, it failed, or the time is over."),
     },
 }
+MODEL_ERRORS: docs.Responses = {404: docs.problem("There is no such model.")}
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ def router(manager: Manager, runtime: Callable[[], dict[str, Any]]) -> APIRouter
         summaries = [_summary(manager, status) for status in manager.statuses.values()]
         return _json(ModelList(summaries, manager.models_file, runtime()))
 
-    @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model")
+    @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model", responses=MODEL_ERRORS)
     async def model(model: str) -> Response:
         """Heads in order (the first is the default) with kind, classes, keys and metrics; inputs; signatures; example."""
         return _json(_detail(manager, manager.status(model), runtime()))

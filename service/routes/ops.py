@@ -4,18 +4,29 @@ import orjson
 from fastapi import APIRouter, Response
 
 from service.lifecycle.manager import Manager
+from service.routes import docs
+
+_NAMES = docs.array(docs.TEXT)
+_ALIVE = docs.members(status={"const": "alive"})
+_READY = docs.members(status={"enum": ["ready", "degraded"]}, ready=_NAMES, loading=_NAMES, failed=_NAMES)
+_NOT_READY = docs.members(status={"enum": ["not ready", "draining"]}, ready=_NAMES, loading=_NAMES, failed=_NAMES)
+_LIVEZ_DOCS: docs.Responses = {200: docs.body("It is.", _ALIVE)}
+_READYZ_DOCS: docs.Responses = {
+    200: docs.body("It can; `degraded`: not with all of the models.", _READY),
+    503: docs.body("Loading, ending, or no model.", _NOT_READY),
+}
 
 
 def router(manager: Manager) -> APIRouter:
     """The routes that an orchestrator asks."""
     routes = APIRouter(tags=["health"])
 
-    @routes.get("/livez", summary="Is the process alive?")
+    @routes.get("/livez", summary="Is the process alive?", responses=_LIVEZ_DOCS)
     async def livez() -> Response:
         """Always 200: the event loop answers, also while models load and compute."""
         return _json({"status": "alive"})
 
-    @routes.get("/readyz", summary="Can it predict?", responses={503: {"description": "Loading, ending, or no model."}})
+    @routes.get("/readyz", summary="Can it predict?", responses=_READYZ_DOCS)
     async def readyz() -> Response:
         """200 when the models that were there at the start are loaded; 503 before, without any model, and from SIGTERM on.
 

@@ -26,8 +26,8 @@ from service.errors import (
 )
 from service.lifecycle.manager import Manager
 from service.routes import v1_described as described
-from service.routes.common import answered_in_front
-from service.routes.v1_docs import ASK, PATHS, TELL
+from service.routes.common import ANYTHING, answered_in_front
+from service.routes.v1_docs import PATHS, docs_of
 
 TIMEOUT_MS = 30_000
 """TensorFlow Serving's time for a request."""
@@ -81,10 +81,10 @@ def router(manager: Manager) -> APIRouter:
 
     for path in ("/v1", "/V1"):
         routes.add_api_route(path, answer, methods=list(_METHODS), include_in_schema=False)
-        routes.add_api_route(path + "/{rest:path}", answer, methods=list(_METHODS), include_in_schema=False)
+        routes.add_api_route(f"{path}/{{rest:{ANYTHING}}}", answer, methods=list(_METHODS), include_in_schema=False)
     for path, summary in PATHS.items():
-        method, docs = ("POST", ASK) if ":" in path else ("GET", TELL)
-        routes.add_api_route(path, _documented(path), methods=[method], summary=summary, **docs)
+        method = "POST" if ":" in path else "GET"
+        routes.add_api_route(path, _documented(path), methods=[method], summary=summary, **docs_of(path))
     return routes
 
 

@@ -8,7 +8,7 @@ from service.codec import oip
 from service.errors import HeadserveError, ModelLoadError, RequestError, UnauthorizedError, UnavailableError
 from service.lifecycle.manager import Manager
 from service.routes.common import answered_in_front, version_number
-from service.routes.v2_docs import INFER_DOCS, MODEL_ERRORS
+from service.routes.v2_docs import INFER_DOCS, LIVE_DOCS, MODEL_READY_DOCS, READY_DOCS, SERVER_DOCS
 
 EXTENSIONS = (
     "classification",
@@ -31,17 +31,17 @@ def router(manager: Manager, server_version: str) -> APIRouter:
     """The routes of the server, of readiness and of inference."""
     routes = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"])
 
-    @routes.get("", summary="Describe the server")
+    @routes.get("", summary="Describe the server", responses=SERVER_DOCS)
     async def server() -> Response:
         """Its name, its version and the extensions of the protocol that it has."""
         return json_response({"name": "headserve", "version": server_version, "extensions": EXTENSIONS})
 
-    @routes.get("/health/live", summary="Is the process alive?")
+    @routes.get("/health/live", summary="Is the process alive?", responses=LIVE_DOCS)
     async def live() -> Response:
         """Always 200: the event loop answers, also while models load and compute."""
         return json_response({"live": True})
 
-    @routes.get("/health/ready", summary="Are all models ready?", responses={503: {"description": "Not all of them are."}})
+    @routes.get("/health/ready", summary="Are all models ready?", responses=READY_DOCS)
     async def ready() -> Response:
         """200 when every model can answer; those that were unloaded on request do not count.
 
@@ -51,12 +51,12 @@ def router(manager: Manager, server_version: str) -> APIRouter:
         answers = states == {"available"} and manager.settled and not manager.draining
         return json_response({"ready": answers}, 200 if answers else 503)
 
-    @routes.get("/models/{model}/ready", summary="Is a model ready?", responses=MODEL_ERRORS)
+    @routes.get("/models/{model}/ready", summary="Is a model ready?", responses=MODEL_READY_DOCS)
     async def model_ready(model: str) -> Response:
         """200 when it answers requests, else 503; 404 when there is no such model."""
         return _ready(manager, model, None)
 
-    @routes.get(f"{VERSION}/ready", summary="Is a version of a model ready?", responses=MODEL_ERRORS)
+    @routes.get(f"{VERSION}/ready", summary="Is a version of a model ready?", responses=MODEL_READY_DOCS)
     async def version_ready(model: str, version: str) -> Response:
         """As above; 404 unless that version should be served."""
         return _ready(manager, model, version_number(version))

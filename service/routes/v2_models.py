@@ -6,7 +6,7 @@ from service.codec.oip import describe
 from service.lifecycle.manager import Manager
 from service.routes.common import version_number
 from service.routes.v2 import PREFIX, VERSION, json_response
-from service.routes.v2_docs import MODEL_ERRORS
+from service.routes.v2_docs import CONFIG_DOCS, METADATA_DOCS, STATISTICS_DOCS
 from service.routes.v2_statistics import statistics
 
 
@@ -15,37 +15,37 @@ def router(manager: Manager) -> APIRouter:
     routes = APIRouter(prefix=PREFIX, tags=["Open Inference Protocol"])
 
     # In front of the models: none of them is asked for as `stats` then.
-    @routes.get("/models/stats", summary="Statistics of all models")
+    @routes.get("/models/stats", summary="Statistics of all models", responses={200: STATISTICS_DOCS[200]})
     async def all_statistics() -> Response:
         """How often and for how many ns every version that is served has worked, since it was loaded."""
         return json_response(statistics(manager, manager.statuses))
 
-    @routes.get("/models/{model}/stats", summary="Statistics of a model", responses=MODEL_ERRORS)
+    @routes.get("/models/{model}/stats", summary="Statistics of a model", responses=STATISTICS_DOCS)
     async def model_statistics(model: str) -> Response:
         """As above, for its versions that are served."""
         return json_response(statistics(manager, [model]))
 
-    @routes.get(f"{VERSION}/stats", summary="Statistics of one version", responses=MODEL_ERRORS)
+    @routes.get(f"{VERSION}/stats", summary="Statistics of one version", responses=STATISTICS_DOCS)
     async def version_statistics(model: str, version: str) -> Response:
         """As above; 404 unless that version is served."""
         return json_response(statistics(manager, [model], version_number(version)))
 
-    @routes.get("/models/{model}", summary="Describe a model", responses=MODEL_ERRORS)
+    @routes.get("/models/{model}", summary="Describe a model", responses=METADATA_DOCS)
     async def metadata(model: str) -> Response:
         """Its versions that are served, and the inputs and outputs of the newest: datatypes and shapes, -1 for any size."""
         return _metadata(manager, model, None)
 
-    @routes.get(VERSION, summary="Describe one version", responses=MODEL_ERRORS)
+    @routes.get(VERSION, summary="Describe one version", responses=METADATA_DOCS)
     async def version_metadata(model: str, version: str) -> Response:
         """As above; 404 unless that version is served."""
         return _metadata(manager, model, version_number(version))
 
-    @routes.get("/models/{model}/config", summary="Configuration of a model", responses=MODEL_ERRORS)
+    @routes.get("/models/{model}/config", summary="Configuration of a model", responses=CONFIG_DOCS)
     async def config(model: str) -> Response:
         """As Triton has it: inputs, outputs, batching and version policy."""
         return _config(manager, model, None)
 
-    @routes.get(f"{VERSION}/config", summary="Configuration of one version", responses=MODEL_ERRORS)
+    @routes.get(f"{VERSION}/config", summary="Configuration of one version", responses=CONFIG_DOCS)
     async def version_config(model: str, version: str) -> Response:
         """As above; 404 unless that version is served."""
         return _config(manager, model, version_number(version))

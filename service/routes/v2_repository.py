@@ -15,7 +15,7 @@ from service.lifecycle.manager import Manager
 from service.lifecycle.status import ModelStatus, VersionStatus
 from service.lifecycle.versions import BUSY, State
 from service.routes.v2 import PREFIX, json_response
-from service.routes.v2_docs import ADMIN_ERRORS, INDEX_DOCS, MODEL_ERRORS
+from service.routes.v2_docs import INDEX_DOCS, LOAD_DOCS, UNLOAD_DOCS
 
 _STATES = {State.AVAILABLE: "READY", State.UNLOADING: "UNLOADING"} | dict.fromkeys(BUSY, "LOADING")
 UNAVAILABLE = "UNAVAILABLE"
@@ -39,7 +39,7 @@ def router(manager: Manager, admin_key: SecretStr | None, max_body_bytes: int) -
         entries = [entry for status in manager.statuses.values() for entry in _entries(status)]
         return json_response([entry for entry in entries if entry["state"] == "READY" or not only_ready])
 
-    @routes.post("/models/{model}/load", summary="Load a model", responses=MODEL_ERRORS | ADMIN_ERRORS)
+    @routes.post("/models/{model}/load", summary="Load a model", **LOAD_DOCS)
     async def load(model: str, request: Request) -> Response:
         """Serves what should be served of it, after it was unloaded, too; what failed is tried again. 200 when it is served."""
         admin.check(request.headers, admin_key)
@@ -52,7 +52,7 @@ def router(manager: Manager, admin_key: SecretStr | None, max_body_bytes: int) -
         await asyncio.wrap_future(manager.load(model))
         return json_response({})
 
-    @routes.post("/models/{model}/unload", summary="Unload a model", responses=MODEL_ERRORS | ADMIN_ERRORS)
+    @routes.post("/models/{model}/unload", summary="Unload a model", **UNLOAD_DOCS)
     async def unload(model: str, request: Request) -> Response:
         """Takes it out of service until it is loaded again, or the server starts anew; running requests are finished."""
         admin.check(request.headers, admin_key)

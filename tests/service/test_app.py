@@ -109,6 +109,7 @@ VECTORS = "/models/vectors/predict"
         pytest.param("/models/films/versions/99999999999999999999/predict", "{}", 404, "unknown_version", "", id="huge"),
         pytest.param("/models/broken/predict", "{}", 503, "model_failed", "failed to load", id="failed model"),
         pytest.param("/nix", "", 404, "unknown_path", "/nix", id="path"),
+        pytest.param(FILMS + "%0A", "{}", 404, "unknown_path", "no path", id="a line break behind the path"),
         pytest.param(FILMS, "", 400, "broken_json", "empty", id="empty body"),
         pytest.param(FILMS, '{"instances": [1,]}', 400, "broken_json", "line 1, column 17", id="broken JSON"),
         pytest.param(FILMS, '{"instances": [{"year": NaN}]}', 400, "broken_json", "no NaN", id="NaN"),

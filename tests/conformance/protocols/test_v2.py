@@ -428,6 +428,7 @@ def test_the_decompressed_size_is_limited(client):
         pytest.param("GET", "/v2/trace/setting", b"", {}, 404, "no path /v2/trace/setting", id="tracing is not here"),
         pytest.param("GET", "/v2/systemsharedmemory/status", b"", {}, 404, "no path", id="shared memory is not here"),
         pytest.param("POST", "/v2/models/a/b/infer", b"{}", {}, 404, "no path", id="a name with a slash"),
+        pytest.param("POST", f"{NAMED}/infer%0A", b"{}", {}, 404, "no path", id="a line break behind it"),
     ],
 )
 def test_errors(client, method, path, content, headers, status, error):

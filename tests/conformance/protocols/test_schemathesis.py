@@ -1,0 +1,64 @@
+"""Requests made up from the OpenAPI document, for every path of every protocol: the answers are those that the document names.
+
+The server has no admin key, so that loading and unloading are refused. `HEADSERVE_FUZZ_EXAMPLES` sets how many requests each
+operation gets beside those that schemathesis lists.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import schemathesis
+from schemathesis.checks import CHECKS
+from schemathesis.config import SchemathesisConfig
+
+from service import Settings, create_app
+from tests.conformance.protocols.fuzzed import OF_ONE_MODEL, document, export
+from tests.service.conftest import _serving
+
+EXAMPLES = int(os.environ.get("HEADSERVE_FUZZ_EXAMPLES", "20"))
+CONFIG = SchemathesisConfig.from_dict(
+    {
+        "seed": 1,
+        "generation": {"deterministic": True, "max-examples": EXAMPLES},
+        "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "4xx", 501, 503, 504]}},
+    }
+)
+CHECKED = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+]
+"""Whether a body must be accepted or refused is not among them: that is the model's, and the document cannot say it."""
+
+ANSWERED: Counter[str] = Counter()
+"""By path, how many requests were answered 200."""
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server of all models, without an admin key."""
+    folder: Path = tmp_path_factory.mktemp("fuzzed")
+    export(folder)
+    with _serving(create_app(Settings(models=folder, compute_threads=2, max_body_bytes=100_000))) as client:
+        yield client
+
+
+@schemathesis.openapi.from_dict(document(), config=CONFIG).parametrize()
+def test_answers_are_those_of_the_document(case: schemathesis.Case, fuzzed: httpx.Client) -> None:
+    response = case.call_and_validate(str(fuzzed.base_url), checks=CHECKS.get_by_names(CHECKED))
+    ANSWERED[case.operation.path] += response.status_code == httpx.codes.OK
+
+
+@pytest.mark.parametrize("path", OF_ONE_MODEL)
+def test_made_up_requests_reached_the_model(path: str) -> None:
+    if not ANSWERED:
+        pytest.skip("only this test runs")
+    assert ANSWERED[path]
