@@ -9,54 +9,21 @@ import structlog
 import typer
 from rich.console import Console
 
-from service.config import Settings, load_settings
+from service.config import as_toml, load_settings
+from service.flags import flagged
 
 log = structlog.get_logger("headserve.server")
 
 
-def _flag(name: str) -> Any:
-    """The command-line option of a setting."""
-    setting = Settings.model_fields[name]
-    default = "" if setting.default_factory else f" Default: {setting.default}."
-    return typer.Option(f"--{name.replace('_', '-')}", help=f"{setting.description}{default}", show_default=False)
-
-
-def serve(
-    config: Annotated[Path | None, typer.Option(envvar="HEADSERVE_CONFIG", help="TOML file with settings.")] = None,
-    models: Annotated[Path | None, _flag("models")] = None,
-    models_config: Annotated[Path | None, _flag("models_config")] = None,
-    host: Annotated[str | None, _flag("host")] = None,
-    port: Annotated[int | None, _flag("port")] = None,
-    max_body_bytes: Annotated[int | None, _flag("max_body_bytes")] = None,
-    compute_threads: Annotated[int | None, _flag("compute_threads")] = None,
-    poll_interval_ms: Annotated[int | None, _flag("poll_interval_ms")] = None,
-    settle_ms: Annotated[int | None, _flag("settle_ms")] = None,
-    load_threads: Annotated[int | None, _flag("load_threads")] = None,
-    drain_delay_ms: Annotated[int | None, _flag("drain_delay_ms")] = None,
-    drain_timeout_ms: Annotated[int | None, _flag("drain_timeout_ms")] = None,
-    log_level: Annotated[str | None, _flag("log_level")] = None,
-    log_format: Annotated[str | None, _flag("log_format")] = None,
-) -> None:
+def serve(config: Path | None = None, print_config: bool = False, **flags: Any) -> None:
     """Serve every model of a folder over HTTP.
 
     A flag is stronger than its environment variable HEADSERVE_…, and that is stronger than the file.
     """
-    settings = load_settings(
-        config,
-        models=models,
-        models_config=models_config,
-        host=host,
-        port=port,
-        max_body_bytes=max_body_bytes,
-        compute_threads=compute_threads,
-        poll_interval_ms=poll_interval_ms,
-        settle_ms=settle_ms,
-        load_threads=load_threads,
-        drain_delay_ms=drain_delay_ms,
-        drain_timeout_ms=drain_timeout_ms,
-        log_level=log_level,
-        log_format=log_format,
-    )
+    settings = load_settings(config, **flags)
+    if print_config:
+        typer.echo(as_toml(settings), nl=False)
+        return
     # TensorFlow's C++ half logs chatter as errors at import; what is wrong with a model comes as an exception anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if settings.log_level == "debug" else "3")
     from service import logs
@@ -80,6 +47,9 @@ def serve(
             manager.on_settled(lambda: print_models(Console(), manager.statuses, manager.specs, url))
 
     run(app, settings, announce)
+
+
+flagged(serve)
 
 
 def models(

@@ -1,14 +1,15 @@
 """Settings: command-line flags over environment variables `HEADSERVE_…` over a TOML file over the defaults."""
 
+import json
 import os
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from service.errors import ConfigError
+from service.errors import ConfigError, did_you_mean
 
 
 class Settings(BaseSettings):
@@ -81,8 +82,25 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
         raise ConfigError(f"{config}: this is no TOML: {error}.") from None
 
 
+def is_secret(name: str) -> bool:
+    """Whether the setting must be shown nowhere."""
+    return SecretStr in (get_args(Settings.model_fields[name].annotation) or (Settings.model_fields[name].annotation,))
+
+
+def as_toml(settings: Settings) -> str:
+    """The settings as a file that `load_settings` reads; those without a value, and secrets, as comments."""
+    lines = []
+    for name, value in settings:
+        if is_secret(name):
+            lines.append(f"# {name} is {'set' if value else 'not set'}")
+        else:
+            lines.append(f"# {name} =" if value is None else f"{name} = {json.dumps(value, default=str, ensure_ascii=False)}")
+    return "\n".join(lines) + "\n"
+
+
 def _problem(loc: tuple[int | str, ...], message: str, value: Any) -> str:
     name = ".".join(str(part) for part in loc)
-    if name not in Settings.model_fields:
-        return f"{name}: there is no such setting; there are {', '.join(Settings.model_fields)}"
+    known = list(Settings.model_fields)
+    if name not in known:
+        return f"{name}: there is no such setting.{did_you_mean(name, known)} There are {', '.join(known)}"
     return f"{name} (--{name.replace('_', '-')}, HEADSERVE_{name.upper()}): {message}; got {value!r}"

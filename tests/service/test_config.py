@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.config import Settings, load_settings
+from service.config import Settings, as_toml, load_settings
+from service.config_table import table
 from service.errors import ConfigError
 
 
@@ -51,7 +52,7 @@ def test_bad_values_say_where_they_are_set(flags, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        pytest.param("prot = 1", "prot: there is no such setting; there are models, models_config, host,", id="unknown key"),
+        pytest.param("prot = 1", r"prot: there is no such setting. Did you mean 'port'\? There are models,", id="unknown key"),
         pytest.param("port = ", "this is no TOML", id="no TOML"),
     ],
 )
@@ -65,3 +66,18 @@ def test_bad_files(tmp_path, text, message):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="there is no file"):
         load_settings(tmp_path / "nix.toml")
+
+
+def test_what_is_printed_is_what_is_read(tmp_path):
+    settings = load_settings(models=tmp_path / 'a "b"', port=1, watch=False, admin_key="a secret")
+    text = as_toml(settings)
+    assert "a secret" not in text
+    assert "# admin_key is set" in text
+    assert "# gpu_memory_limit_mb =" in text
+    (tmp_path / "printed.toml").write_text(text)
+    assert dict(load_settings(tmp_path / "printed.toml", admin_key="a secret")) == dict(settings)
+
+
+def test_the_page_of_settings_is_of_today():
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert page.read_text() == table(), "write it anew: python -m service.config_table"

@@ -1,0 +1,46 @@
+"""The table of all settings in docs/settings.md, made of the class that reads them.
+
+python -m service.config_table > docs/settings.md
+"""
+
+from pathlib import Path
+
+from service.config import Settings
+from service.flags import flag
+
+HEAD = """# Settings of `headserve serve`
+
+A flag is stronger than an environment variable, that is stronger than the TOML file of `--config` (or `HEADSERVE_CONFIG`), and
+that is stronger than the default. The file's keys are the names below; a unit stands in the name. What a model computes on, how
+it batches and which versions of it are served is set in `models.toml`. `headserve serve --print-config` prints what is so.
+
+| name | flag | environment | default | |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def table() -> str:
+    """The page."""
+    return HEAD + "".join(map(_row, Settings.model_fields))
+
+
+def _row(name: str) -> str:
+    described = (Settings.model_fields[name].description or "").replace("<", "&lt;")
+    return f"| `{name}` | {_flags(name)} | `HEADSERVE_{name.upper()}` | {_default(name)} | {described} |\n"
+
+
+def _flags(name: str) -> str:
+    option = flag(name)
+    if option is None:
+        return "none: it is a secret"
+    off = f", `--no-{option.removeprefix('--')}`" if Settings.model_fields[name].annotation is bool else ""
+    return f"`{option}`{off}"
+
+
+def _default(name: str) -> str:
+    default = Settings.model_fields[name].get_default()
+    return "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+if __name__ == "__main__":
+    Path("docs/settings.md").write_text(table())
