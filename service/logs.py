@@ -1,7 +1,9 @@
 """Logging: one line an event on stderr, for people on a terminal and as JSON elsewhere; other libraries' logs, too."""
 
+import json
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any, Literal
 
 import structlog
@@ -19,7 +21,7 @@ def configure(level: str, log_format: Literal["auto", "json", "console"]) -> Non
     ending: list[structlog.typing.Processor] = (
         [_visible, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_dumps)]
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -46,11 +48,24 @@ def configure(level: str, log_format: Literal["auto", "json", "console"]) -> Non
 
 def _visible(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """The event without what would break a line, or move a terminal's cursor: clients write paths and names of models."""
-    return {name: _escaped(value) if isinstance(value, str) else value for name, value in event.items()}
+    return {name: _escaped(value, _in_python) if isinstance(value, str) else value for name, value in event.items()}
 
 
-def _escaped(text: str) -> str:
-    """The text, with Python's escapes for what cannot be seen."""
+def _dumps(event: Any, **options: Any) -> str:
+    """JSON in which everything can be seen; `json` leaves C1 control characters, and halves of characters that no file takes."""
+    return _escaped(json.dumps(event, ensure_ascii=False, **options), _in_json)
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    """The text, with escapes for what cannot be seen."""
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    return "".join(sign if sign.isprintable() else escape(sign) for sign in text)
+
+
+def _in_python(sign: str) -> str:
+    return sign.encode("unicode_escape").decode()
+
+
+def _in_json(sign: str) -> str:
+    return json.dumps(sign)[1:-1]

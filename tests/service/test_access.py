@@ -51,7 +51,8 @@ def lines_of(stream: io.StringIO, request_id: str, count: int = 1) -> list[dict[
     """The log's lines with this id; the access log's is written after the client has its answer."""
     until = time.monotonic() + 10
     while True:
-        lines = [json.loads(line) for line in stream.getvalue().splitlines() if request_id in line]
+        written = [line for line in stream.getvalue().splitlines(keepends=True) if request_id in line and line.endswith("\n")]
+        lines = [line for line in map(json.loads, written) if line["logger"].startswith("headserve.")]
         if len(lines) >= count or time.monotonic() > until:
             return lines
         time.sleep(0.01)
@@ -205,6 +206,24 @@ def test_nobody_writes_lines_of_their_own(tmp_path, serving, log_format):
         assert line.startswith("{") if log_format == "json" else re.match(r"\d{4}-", line)
         assert not re.search(r"[\x00-\x1f\x7f\x80-\x9f]", line)
         assert "\x1b" not in line
+
+
+def test_a_client_that_hangs_up_while_it_sends_has_no_status(logging_server):
+    client, stream = logging_server
+    head = b"POST /models/films/predict HTTP/1.1\r\nHost: x\r\nX-Request-Id: hangs-up\r\nContent-Length: 9\r\n\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+        connection.sendall(head + b"{")
+    (line,) = lines_of(stream, "hangs-up")
+    assert line["status"] is None
+
+
+def test_json_shows_what_cannot_be_seen():
+    text = "\x1b[31m\x7f\x9b\u2028\U000e0001\ud800é\r\n"
+    with logged("json") as stream:
+        structlog.get_logger("a").info("é", name=text)
+    assert json.loads(stream.getvalue())["name"] == text
+    assert stream.getvalue()[:-1].isprintable()
+    assert '"event": "é"' in stream.getvalue()
 
 
 def test_the_console_shows_what_cannot_be_seen():
