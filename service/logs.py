@@ -52,7 +52,7 @@ def _visible(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.ty
 
 
 def _dumps(event: Any, **options: Any) -> str:
-    """JSON in which everything can be seen; `json` leaves C1 control characters, and halves of characters that no file takes."""
+    """JSON in which everything can be seen; `json` leaves control characters, and halves of signs that no file takes."""
     return _escaped(json.dumps(event, ensure_ascii=False, **options), _in_json)
 
 

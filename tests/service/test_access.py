@@ -170,7 +170,7 @@ def test_the_line_of_a_refused_prediction(logging_server, path, body, status, ve
     assert (line["status"], line["model"], line["version"], line["rows"]) == (status, path.split("/")[2], version, None)
 
 
-@pytest.mark.parametrize(("path", "status"), [("/livez", 200), ("/nix", 404), ("/models/a%0Ab%1B%2F", 404)])
+@pytest.mark.parametrize(("path", "status"), [("/livez", 200), ("/nix", 404), ("/models/a%0Ab%1B", 404)])
 def test_the_line_of_other_routes(logging_server, path, status):
     client, stream = logging_server
     request_id = f"other-{len(path)}-"
