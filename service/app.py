@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from service import devices
+from service.access import Access
 from service.config import Settings
 from service.errors import HeadserveError, RequestError, UnknownPathError, WrongMethodError
 from service.inference import Inference
@@ -60,7 +61,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(ops.router(manager))
     app.include_router(v1.router(manager))
     stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
-    app.build_middleware_stack = lambda: Inference(stack(), manager, apis, *limits)  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Access(  # type: ignore[method-assign]
+        Inference(stack(), manager, apis, *limits), apis, settings.access_log
+    )
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi

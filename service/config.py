@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="auto: console on a terminal, JSON lines elsewhere."
     )
+    access_log: bool = Field(default=False, description="Log a line for each request, at level info; each costs throughput.")
 
     @classmethod
     def settings_customise_sources(

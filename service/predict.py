@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from service.api import Call, Encoded
+from service.batch import rows_of
 from service.lifecycle.manager import Manager
+from service.note import note
 from service.types import InferResponse, nbytes
 
 P = ParamSpec("P")
@@ -30,11 +32,17 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float) ->
     Raises:
         HeadserveError: of the kind that fits; the protocol writes it, too.
     """
-    codec = call.codec
+    codec, noted = call.codec, note.get()
+    if noted is not None:
+        noted.model = call.model
     with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request() as timed:
         spec = loaded.spec
+        if noted is not None:
+            noted.version, noted.timed = spec.version, timed
         request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
         timed.decoded(request)
+        if noted is not None:
+            noted.rows = rows_of(request.inputs)
         if request.deadline is not None:
             deadline = min(deadline, request.deadline)
         outputs = await loaded.infer(request, deadline)

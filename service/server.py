@@ -92,7 +92,7 @@ def run(app: FastAPI, settings: Settings, announce: Announce) -> None:
         _unwrapped(app),
         http=OnePacketProtocol,
         log_config=None,
-        access_log=settings.log_level == "debug",
+        access_log=False,  # service.access has one
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, too

@@ -154,12 +154,13 @@ class Statistics:
 class Request(AbstractContextManager["Request"]):
     """Takes the time of one request: `decoded` and `computed` are called where these end. What it raises is its status."""
 
-    __slots__ = ("_at", "_decode_ns", "_ended", "_infer_ns", "_outputs")
+    __slots__ = ("_at", "_decode_ns", "_ended", "_infer_ns", "_outputs", "facts")
 
     def __init__(self, ended: Callable[[RequestFacts], None]):
         self._ended = ended
         self._outputs: tuple[Output, ...] | None = None
         self._decode_ns = self._infer_ns = 0
+        self.facts: RequestFacts | None = None  # until it has ended
         self._at = time.perf_counter_ns()
 
     def decoded(self, request: InferRequest) -> None:
@@ -181,7 +182,8 @@ class Request(AbstractContextManager["Request"]):
         else:
             encode = last
         status = 200 if error is None else error.status if isinstance(error, HeadserveError) else 500
-        self._ended(RequestFacts(status, self._outputs or (), decode, infer, encode))
+        self.facts = RequestFacts(status, self._outputs or (), decode, infer, encode)
+        self._ended(self.facts)
 
     def _lap(self) -> int:
         now = time.perf_counter_ns()

@@ -1,0 +1,28 @@
+"""What a prediction notes about itself for those outside of it: the access log, and `Server-Timing`."""
+
+from contextvars import ContextVar
+
+from service.statistics import Request
+
+
+class Note:
+    """One prediction.
+
+    Attributes:
+        model: the name that was asked for; None while there is no prediction.
+        version: the one that answers; None when none does.
+        rows: how many were asked for; None when they could not be read, or are no rows.
+        timed: its times, complete once it has ended.
+    """
+
+    __slots__ = ("model", "rows", "timed", "version")
+
+    def __init__(self) -> None:
+        self.model: str | None = None
+        self.version: int | None = None
+        self.rows: int | None = None
+        self.timed: Request | None = None
+
+
+note: ContextVar[Note | None] = ContextVar("note", default=None)
+"""Of this request; None when nobody wants to read it."""
