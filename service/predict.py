@@ -31,7 +31,7 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float) ->
         HeadserveError: of the kind that fits; the protocol writes it, too.
     """
     codec = call.codec
-    with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request() as timed:
+    with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request(call.api) as timed:
         spec = loaded.spec
         request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
         timed.decoded(request)
