@@ -98,9 +98,9 @@ def test_keys_that_were_not_asked_for_are_not_counted(served):
 @pytest.mark.parametrize(
     ("path", "body", "api"),
     [
-        pytest.param("/v1/models/films/versions/1:predict", {"instances": [OLD]}, "v1", id="v1"),
+        pytest.param("/v1/models/films/versions/2:predict", {"signature_name": "predict", "instances": [OLD]}, "v1", id="v1"),
         pytest.param(
-            "/v2/models/films/versions/1/infer",
+            "/v2/models/films/versions/2/infer",
             {
                 "inputs": [
                     {"name": "title", "shape": [1], "datatype": "BYTES", "data": ["Up"]},
@@ -112,11 +112,15 @@ def test_keys_that_were_not_asked_for_are_not_counted(served):
         ),
     ],
 )
-def test_other_protocols_and_versions(served, path, body, api):
-    manager_serves_1 = served.get("/models/films").json()
-    rose = rise(served, lambda: served.post(path.replace("versions/1", "versions/2"), json=body))
-    assert manager_serves_1["version"] == 2
+def test_other_protocols(served, path, body, api):
+    rose = rise(served, lambda: served.post(path, json=body))
     assert rose("requests_total", head="age", api=api, status="200", **FILMS) == 1
+
+
+def test_outputs_of_a_signature_that_is_no_heads(served):
+    """TensorFlow traced `serving_default` apart from the heads of this model."""
+    rose = rise(served, lambda: served.post("/v1/models/films:predict", json={"instances": [OLD]}))
+    assert rose("requests_total", head=":serving_default", api="v1", status="200", **FILMS) == 1
 
 
 def test_no_label_is_the_clients(served):
