@@ -62,8 +62,7 @@ class _Page:
 
     def served(self, labels: tuple[str, str], waiting_rows: int, recorder: Recorder) -> None:
         """A version that is served."""
-        recorder.fold()
-        with recorder.lock:
+        with recorder.folded():
             self._put("headserve_queue_rows", labels, waiting_rows)
             self._put("headserve_rejected_total", labels, recorder.rejected)
             self._put("headserve_expired_total", labels, recorder.expired)

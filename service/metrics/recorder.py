@@ -2,7 +2,8 @@
 
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -13,8 +14,8 @@ from service.metrics.histogram import ROWS, SECONDS, Histogram
 from service.statistics import BatchFacts, RequestFacts
 from service.types import Array, ModelSpec, Output
 
-FOLD = 512
-"""So many facts are put aside before they are counted."""
+FOLD = 128
+"""So many facts are put aside before they are counted: few enough that nobody waits long for it."""
 FOLD_BYTES = 1 << 20
 """The predictions that may be kept for it."""
 
@@ -32,7 +33,9 @@ class _Run(NamedTuple):
 
 
 class Recorder:
-    """Listens to the statistics of one version. `request` and `run` may be called from any thread, and take no lock.
+    """Listens to the statistics of one version. `request` and `run` may be called from any thread.
+
+    They take a lock once in `FOLD` times.
 
     Attributes:
         requests: by protocol, head and status.
@@ -53,13 +56,14 @@ class Recorder:
         self._requests: deque[RequestFacts] = deque()
         self._runs: deque[_Run] = deque()
         self._kept_bytes = 0
-        self.lock = threading.Lock()
+        # Two locks: the event loop, which counts requests, does not wait for a thread that counts runs.
+        self._requests_lock, self._runs_lock = threading.Lock(), threading.Lock()
 
     def request(self, facts: RequestFacts) -> None:
         """A request has ended."""
         self._requests.append(facts)
         if len(self._requests) >= FOLD:
-            self.fold()
+            self._count(self._requests, self._requests_lock, self._fold_requests)
 
     def run(self, facts: BatchFacts) -> None:
         """A run has ended."""
@@ -70,16 +74,22 @@ class Recorder:
         # Two threads may add at once, and one number be lost: it bounds memory, and is not told to anybody.
         self._kept_bytes += sum([array.nbytes for _, array in arrays])
         if len(self._runs) >= FOLD or self._kept_bytes >= FOLD_BYTES:
-            self.fold()
+            self._count(self._runs, self._runs_lock, self._fold_runs)
 
-    def fold(self) -> None:
-        """Counts what has been put aside."""
-        with self.lock:
-            self._kept_bytes = 0
+    @contextmanager
+    def folded(self) -> Iterator[None]:
+        """Everything is counted when the block begins, and does not change in it."""
+        self._count(self._requests, self._requests_lock, self._fold_requests)
+        self._count(self._runs, self._runs_lock, self._fold_runs)
+        with self._requests_lock, self._runs_lock:
+            yield
+
+    def _count(self, facts: deque[T], lock: threading.Lock, fold: Callable[[list[T]], None]) -> None:
+        """Counts what has been put aside. No answer may depend on it."""
+        with lock:
             try:
-                self._fold_requests(list(_taken(self._requests)))
-                self._fold_runs(list(_taken(self._runs)))
-            except Exception:  # no answer may depend on it
+                fold(list(_taken(facts)))
+            except Exception:
                 log.exception("counting for /metrics failed")
 
     def _fold_requests(self, facts: list[RequestFacts]) -> None:
@@ -92,6 +102,7 @@ class Recorder:
         self.seconds["encode"].add(_seconds(it.encode_ns for it in facts if it.encode_ns))
 
     def _fold_runs(self, runs: list[_Run]) -> None:
+        self._kept_bytes = 0
         self.seconds["queue"].add(_seconds(ns for run in runs for ns in run.queue_ns))
         self.seconds["compute"].add(_seconds(run.compute_ns for run in runs))
         self.rows.add(np.array([run.rows for run in runs], np.float64))

@@ -194,8 +194,8 @@ def test_facts_are_counted_when_there_are_many():
     recorder.request(RequestFacts(429, (("h", "class_ids"), ("h", "probabilities")), 1, 1, 0, "native"))
     assert recorder.requests == {("native", "h", "200"): FOLD - 1, ("native", "h", "429"): 1}
     recorder.request(RequestFacts(504, (), 1, 1, 0, "v2"))
-    recorder.fold()
-    assert (recorder.rejected, recorder.expired, recorder.requests["v2", "", "504"]) == (1, 1, 1)
+    with recorder.folded():
+        assert (recorder.rejected, recorder.expired, recorder.requests["v2", "", "504"]) == (1, 1, 1)
 
 
 def test_large_answers_are_not_kept():
@@ -211,10 +211,10 @@ def test_batches_add_up():
     recorder = Recorder(spec())
     for ids in ([[0], [1]], [[1]], [[7]]):
         recorder.run(BatchFacts(len(ids), [10], 1, 2, 3, [{("h", "class_ids"): np.array(ids)}]))
-    recorder.fold()
-    assert recorder.heads[0].counts is not None
-    assert recorder.heads[0].counts.tolist() == [1, 2]  # 7 is no class
-    assert recorder.seconds["compute"].sum == pytest.approx(18e-9)
+    with recorder.folded():
+        assert recorder.heads[0].counts is not None
+        assert recorder.heads[0].counts.tolist() == [1, 2]  # 7 is no class
+        assert recorder.seconds["compute"].sum == pytest.approx(18e-9)
 
 
 @pytest.mark.parametrize(
