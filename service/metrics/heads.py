@@ -9,6 +9,8 @@ from service.types import Array, HeadSpec
 
 CONFIDENT = 0.5
 """A row whose largest probability is below this has no confident class."""
+MOST_CLASSES = 1000
+"""A head of more classes is not counted by class: each would be a series for Prometheus to keep."""
 
 
 class HeadRecorder:
@@ -18,7 +20,7 @@ class HeadRecorder:
 
     Attributes:
         spec: the head.
-        counts: rows by class, in the order of `spec.classes`; None without classes or `class_ids`.
+        counts: rows by class, in the order of `spec.classes`; None without `class_ids` or classes, or with too many.
         scores: of all rows; None without `probabilities` and `logistic`.
         unsure: rows without a confident class.
     """
@@ -28,7 +30,7 @@ class HeadRecorder:
         self.unsure: int | None = 0 if "probabilities" in spec.key_names else None
         scored = self.unsure is not None or "logistic" in spec.key_names
         self.scores = Histogram(SCORES) if scored else None
-        counted = spec.classes is not None and "class_ids" in spec.key_names
+        counted = spec.classes is not None and len(spec.classes) <= MOST_CLASSES and "class_ids" in spec.key_names
         self.counts = np.zeros(len(spec.classes or ()), np.int64) if counted else None
 
     @property

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import Settings, create_app
 from service.metrics import FAMILIES, Metrics
-from service.metrics.heads import HeadRecorder
+from service.metrics.heads import MOST_CLASSES, HeadRecorder
 from service.metrics.histogram import Histogram
 from service.metrics.recorder import FOLD, Recorder
 from service.statistics import BatchFacts, RequestFacts
@@ -230,6 +230,14 @@ def test_scores(keys, key, array, count, unsure):
     head.takes[key](np.array(array, np.float32))
     assert head.scores is not None
     assert (head.scores.buckets[-1], head.unsure) == (("+Inf", count), unsure)
+
+
+def test_a_head_of_too_many_classes_has_no_series_for_each():
+    keys = (TensorSpec("class_ids", "int64", (-1, 1)),)
+    most, more = (tuple(map(str, range(count))) for count in (MOST_CLASSES, MOST_CLASSES + 1))
+    assert HeadRecorder(HeadSpec("h", keys, classes=most)).counts is not None
+    assert HeadRecorder(HeadSpec("h", keys, classes=more)).takes == {}
+    assert str(MOST_CLASSES) in PAGE.read_text()
 
 
 def test_a_value_at_a_bound_is_below_it():
