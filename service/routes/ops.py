@@ -1,9 +1,10 @@
-"""Health: `/livez` (the process answers) and `/readyz` (it can predict)."""
+"""Health: `/livez` (the process answers) and `/readyz` (it can predict); `/metrics` for Prometheus."""
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from service.lifecycle.manager import Manager
+from service.metrics import Metrics
 from service.routes import docs
 
 _NAMES = docs.array(docs.TEXT)
@@ -16,8 +17,11 @@ _READYZ_DOCS: docs.Responses = {
     503: docs.body("Loading, ending, or no model.", _NOT_READY),
 }
 
+_METRICS_DOCS: docs.Responses = {200: docs.body("They are in docs/metrics.md.", docs.TEXT, "text/plain")}
+_METRICS_DOCS[200]["content"]["application/openmetrics-text"] = {"schema": docs.TEXT}
 
-def router(manager: Manager) -> APIRouter:
+
+def router(manager: Manager, metrics: Metrics) -> APIRouter:
     """The routes that an orchestrator asks."""
     routes = APIRouter(tags=["health"])
 
@@ -44,6 +48,12 @@ def router(manager: Manager) -> APIRouter:
         else:
             status = "degraded" if failed else "ready"
         return _json({"status": status, "ready": ready, "loading": loading, "failed": failed}, 200 if answers else 503)
+
+    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=Response, responses=_METRICS_DOCS)
+    def scrape(request: Request) -> Response:
+        """Requests, times, batches, versions and predictions of every head, as Prometheus or OpenMetrics text."""
+        page, media_type = metrics.page(request.headers.get("accept", ""))
+        return Response(page, headers={"content-type": media_type})
 
     return routes
 
