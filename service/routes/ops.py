@@ -1,10 +1,9 @@
-"""Health: `/livez` (the process answers) and `/readyz` (it can predict); `/metrics` for Prometheus."""
+"""Health: `/livez` (the process answers) and `/readyz` (it can predict)."""
 
 import orjson
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from service.lifecycle.manager import Manager
-from service.metrics import Metrics
 from service.routes import docs
 
 _NAMES = docs.array(docs.TEXT)
@@ -17,11 +16,8 @@ _READYZ_DOCS: docs.Responses = {
     503: docs.body("Loading, ending, or no model.", _NOT_READY),
 }
 
-_METRICS_DOCS: docs.Responses = {200: docs.body("They are in docs/metrics.md.", docs.TEXT, "text/plain")}
-_METRICS_DOCS[200]["content"]["application/openmetrics-text"] = {"schema": docs.TEXT}
 
-
-def router(manager: Manager, metrics: Metrics) -> APIRouter:
+def router(manager: Manager) -> APIRouter:
     """The routes that an orchestrator asks."""
     routes = APIRouter(tags=["health"])
 
@@ -48,12 +44,6 @@ def router(manager: Manager, metrics: Metrics) -> APIRouter:
         else:
             status = "degraded" if failed else "ready"
         return _json({"status": status, "ready": ready, "loading": loading, "failed": failed}, 200 if answers else 503)
-
-    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=Response, responses=_METRICS_DOCS)
-    def scrape(request: Request) -> Response:
-        """Requests, times, batches, versions and predictions of every head, as Prometheus or OpenMetrics text."""
-        page, media_type = metrics.page(request.headers.get("accept", ""))
-        return Response(page, headers={"content-type": media_type})
 
     return routes
 
