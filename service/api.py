@@ -11,6 +11,9 @@ from urllib.parse import quote
 from service.errors import HeadserveError
 from service.types import InferRequest, InferResponse, ModelSpec
 
+JSON_TYPE = (b"content-type", b"application/json")
+"""The header of an answer in JSON."""
+
 Headers: TypeAlias = Mapping[bytes, bytes]
 """A request's headers, names in small letters."""
 

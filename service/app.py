@@ -61,13 +61,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(ops.router(manager))
     app.include_router(v1.router(manager))
     stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
-    app.build_middleware_stack = lambda: Access(  # type: ignore[method-assign]
+    app.build_middleware_stack = lambda: Access(  # type: ignore[method-assign] # Starlette asks the instance for it
         Inference(stack(), manager, apis, *limits), apis, settings.access_log
     )
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
-    app.openapi = lambda: with_models(generic(), manager.specs)  # type: ignore[method-assign]
+    app.openapi = lambda: with_models(generic(), manager.specs)  # type: ignore[method-assign] # as FastAPI documents it
     return app
 
 

@@ -1,6 +1,6 @@
 """The table of all settings in docs/settings.md, made of the class that reads them.
 
-python -m service.config_table > docs/settings.md
+`python -m service.config_table`, in the checkout, writes it anew.
 """
 
 from pathlib import Path

@@ -64,7 +64,7 @@ def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], c
         raise ModelLoadError(f"Signature 'predict' has inputs {listed(sorted(missing))} that the model card has not.")
     for given in inputs:
         declared = _find(predict.inputs, given.name)
-        if given.dtype != declared.dtype or not _fits(given.shape, declared.shape):
+        if given.dtype != declared.dtype or not declared.fits(given.shape):
             raise ModelLoadError(
                 f"The model card says input {given.name!r} is {given.dtype} {given.shape}; "
                 f"signature 'predict' says {declared.dtype} {declared.shape}."
@@ -141,13 +141,6 @@ def _inputs(signatures: Iterable[SignatureSpec]) -> tuple[InputSpec, ...]:
                     f"and {spec.dtype} {spec.shape}; export a signature 'predict' with outputs '<head>/<key>'."
                 )
     return tuple(inputs.values())
-
-
-def _fits(shape: tuple[int, ...] | None, declared: tuple[int, ...] | None) -> bool:
-    """Whether every tensor of that shape is one of the declared shape."""
-    if declared is None or shape is None:
-        return declared is None
-    return len(shape) == len(declared) and all(want in (-1, got) for want, got in zip(declared, shape, strict=True))
 
 
 def _find(tensors: Iterable[TensorSpec], name: str) -> TensorSpec:

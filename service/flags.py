@@ -19,7 +19,7 @@ def flagged(command: Callable[..., None]) -> None:
         name: _option(name) for name in Settings.model_fields if not is_secret(name)
     }
     defaults = {"print_config": False}
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined] # `inspect` looks for it
         [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=annotation)
             for name, annotation in types.items()

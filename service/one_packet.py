@@ -49,6 +49,6 @@ class _Joining:
 class OnePacketProtocol(HttpToolsProtocol):
     """uvicorn's protocol on such a transport."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
         """A client has connected."""
-        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type] # it has what uvicorn asks for

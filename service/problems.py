@@ -3,7 +3,7 @@
 import structlog
 
 from service.api import Api, Encoded
-from service.errors import BodyTooLargeError, HeadserveError
+from service.errors import BodyTooLargeError, HeadserveError, RequestError
 
 log = structlog.get_logger("headserve.app")
 
@@ -27,7 +27,7 @@ class Apis:
 
 def answer_to(error: HeadserveError, api: Api, path: str) -> tuple[int, Encoded]:
     """The status and the answer; the log has what is no fault of the client."""
-    if error.status >= 500:
+    if error.status >= 500 and not isinstance(error, RequestError):
         log.error("request failed", path=path, code=error.code, error=error.message)
     status, answer = api.problem(error)
     headers = list(answer.headers)

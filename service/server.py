@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from types import FrameType
 from typing import NoReturn
 
@@ -62,7 +63,8 @@ class _Server(uvicorn.Server):
         if self._signal is not None:
             _end(128 + sig)
         self._signal = sig
-        log.info("draining", signal=signal.Signals(sig).name)
+        # In a context of its own: a signal may come while the context of some request is in force.
+        Context().run(log.info, "draining", signal=signal.Signals(sig).name)
         self._draining()
         self.should_exit = True
 

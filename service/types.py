@@ -23,6 +23,11 @@ def output_key(head: str, key: str) -> str:
     return f"{head}/{key}"
 
 
+def fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
+    """Whether a shape is a declared one, in which -1 is any size."""
+    return len(shape) == len(declared) and all(want in (-1, size) for want, size in zip(declared, shape, strict=True))
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """A tensor's name, TensorFlow's name of its dtype, and its shape: -1 is any size, None an unknown rank."""
@@ -30,6 +35,10 @@ class TensorSpec:
     name: str
     dtype: str
     shape: tuple[int, ...] | None
+
+    def fits(self, shape: tuple[int, ...] | None) -> bool:
+        """Whether every tensor of that shape, which may hold -1 and be None, is one of this."""
+        return self.shape is None or (shape is not None and fits(shape, self.shape))
 
 
 @dataclass(frozen=True)

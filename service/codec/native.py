@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from service.api import Encoded
+from service.api import JSON_TYPE, Encoded
 from service.codec import tensors
 from service.codec.nested import described
 from service.errors import (
@@ -29,7 +29,6 @@ from service.selection import ALL_HEADS, select
 from service.types import Array, InferRequest, InferResponse, ModelSpec
 
 ERROR_MEDIA_TYPE = "application/problem+json"
-_HEADERS = ((b"content-type", b"application/json"),)
 _ERROR_HEADERS = ((b"content-type", ERROR_MEDIA_TYPE.encode()),)
 MEMBERS = ("instances", "inputs", "heads", "keys")
 
@@ -64,7 +63,7 @@ def encode(response: InferResponse) -> Encoded:
     for (head, key), array in response.outputs.items():
         predictions.setdefault(head, {})[key] = tensors.encode(array, head, key)
     answer = {"model": response.model, "version": response.version, "predictions": predictions}
-    return Encoded((tensors.dumped(answer),), _HEADERS)
+    return Encoded((tensors.dumped(answer),), (JSON_TYPE,))
 
 
 def encode_error(error: HeadserveError) -> Encoded:

@@ -32,7 +32,7 @@ from service.errors import (
     WrongShapeError,
     WrongTypeError,
 )
-from service.types import Array, InputSpec, TensorSpec
+from service.types import Array, InputSpec, TensorSpec, fits
 
 
 class _Kind(NamedTuple):
@@ -221,7 +221,7 @@ def _checked_shape(shape: tuple[int, ...], spec: InputSpec, declared: tuple[int,
         return shape
     if len(shape) == len(declared) - 1 and declared[-1] == 1:
         shape = (*shape, 1)
-    if len(shape) != len(declared) or any(want not in (-1, got) for want, got in zip(declared, shape, strict=True)):
+    if not fits(shape, declared):
         raise WrongShapeError(
             f"Input {spec.name!r}: expected {shaped(declared)}, but got {shaped(shape)}.",
             input=spec.name,

@@ -102,7 +102,7 @@ class Ledger:
             for record in self.records.values()
             if record.state is State.AVAILABLE and record.shared is not None
         }
-        return Route(self.status, available, self._options.labels, self._options)
+        return Route(self.status, available, self._options)
 
     @property
     def status(self) -> ModelStatus:

@@ -38,15 +38,16 @@ class _Gently:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._blocks = 0
-        self._usual = gc.get_threshold(), sys.getswitchinterval()
+        self._usual_threshold = gc.get_threshold()[2]
+        self._usual_turn_s = sys.getswitchinterval()
 
     @contextmanager
     def loading(self) -> Iterator[None]:
         """As long as anybody is in such a block."""
         with self._lock:
             if not self._blocks:
-                self._usual = gc.get_threshold(), sys.getswitchinterval()
-                gc.set_threshold(*self._usual[0][:2], self.NEVER)
+                self._usual_threshold, self._usual_turn_s = gc.get_threshold()[2], sys.getswitchinterval()
+                gc.set_threshold(*gc.get_threshold()[:2], self.NEVER)
                 sys.setswitchinterval(self.TURN_S)
             self._blocks += 1
         try:
@@ -55,8 +56,9 @@ class _Gently:
             with self._lock:
                 self._blocks -= 1
                 if not self._blocks:
-                    gc.set_threshold(*self._usual[0])
-                    sys.setswitchinterval(self._usual[1])
+                    # The other thresholds may have been set meanwhile: the first load brings TensorFlow and its settings.
+                    gc.set_threshold(*gc.get_threshold()[:2], self._usual_threshold)
+                    sys.setswitchinterval(self._usual_turn_s)
 
 
 gently = _Gently()

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from service.errors import ModelLoadError, NotAvailableError
 from service.lifecycle.ledger import Ledger
 from service.lifecycle.routing import Table
+from service.lifecycle.versions import State
 
 Ledgers: TypeAlias = Mapping[str, Ledger]
 
@@ -95,7 +96,8 @@ def _finished(order: _Order, ledgers: Ledgers, table: Table) -> bool:
     if not ledger.decided:
         return False
     status = ledger.status
-    failed = status.error or next((problem for problem in status.problems if " failed: " in problem), None)
+    failing = (known for known in status.versions if known.wanted and known.error and known.state != State.AVAILABLE)
+    failed = status.error or next((f"Version {known.version} failed: {known.error}" for known in failing), None)
     if failed is None:
         _succeed(order)
     else:

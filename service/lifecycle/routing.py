@@ -20,11 +20,10 @@ from service.model_options import ModelOptions
 
 @dataclass(frozen=True)
 class Route:
-    """One model: its status, what is available by version, the labels, and how it is set up."""
+    """One model: its status, what is available by version, and how it is set up."""
 
     status: ModelStatus
     available: Mapping[int, Shared]
-    labels: Mapping[str, int]
     options: ModelOptions
 
     def find(self, version: int | None, label: str | None) -> Shared:
@@ -39,15 +38,15 @@ class Route:
         return found
 
     def _labelled(self, label: str) -> int:
-        if label not in self.labels:
+        labels = self.options.labels
+        if label not in labels:
             raise UnknownLabelError(
-                f"Model {self.status.name!r} has no label {label!r}; it has {listed(self.labels)}."
-                f"{did_you_mean(label, self.labels)}",
+                f"Model {self.status.name!r} has no label {label!r}; it has {listed(labels)}.{did_you_mean(label, labels)}",
                 model=self.status.name,
                 label=label,
-                expected=list(self.labels),
+                expected=list(labels),
             )
-        return self.labels[label]
+        return labels[label]
 
     def _refuse(self, version: int, label: str | None) -> NoReturn:
         name = self.status.name

@@ -2,13 +2,15 @@
 
 from typing import NoReturn
 
+import orjson
+from fastapi import Response
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from service.errors import UnknownVersionError
 
 MAX_DIGITS = 19
-"""Of a version: int64's largest number has as many."""
+"""Of a version, or of a number of bytes: int64's largest number has as many."""
 
 ANYTHING = "anything"
 """The kind of a route's parameter that takes the rest of a path."""
@@ -29,6 +31,11 @@ def answered_in_front() -> NoReturn:
     Starlette finds a route also for its path with a line break at the end.
     """
     raise HTTPException(404)
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    """The answer."""
+    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 def version_number(text: str) -> int:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from fastapi import APIRouter, Response
 
 from service.api import Call, Encoded, Headers
@@ -13,7 +12,7 @@ from service.errors import HeadserveError
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import FileStatus, ModelStatus
 from service.routes import docs
-from service.routes.common import answered_in_front, version_number
+from service.routes.common import answered_in_front, json_response, version_number
 from service.types import HeadSpec, InputSpec, ModelSpec, SignatureSpec
 
 REQUEST_BODY = {
@@ -95,12 +94,12 @@ def router(manager: Manager, runtime: Callable[[], dict[str, Any]]) -> APIRouter
     async def models() -> Response:
         """Every model that was found: its heads, its labels, and its versions with their states, times, errors and memory."""
         summaries = [_summary(manager, status) for status in manager.statuses.values()]
-        return _json(ModelList(summaries, manager.models_file, runtime()))
+        return json_response(ModelList(summaries, manager.models_file, runtime()))
 
     @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model", responses=MODEL_ERRORS)
     async def model(model: str) -> Response:
         """Heads in order (the first is the default) with kind, classes, keys and metrics; inputs; signatures; example."""
-        return _json(_detail(manager, manager.status(model), runtime()))
+        return json_response(_detail(manager, manager.status(model), runtime()))
 
     @routes.post("/{model}/predict", summary="Predict with the served version", **PREDICT_DOCS)
     async def predict(model: str) -> Response:  # noqa: ARG001
@@ -175,7 +174,3 @@ def _detail(manager: Manager, status: ModelStatus, runtime: dict[str, Any]) -> M
         tensorflow_version=spec.tensorflow_version,
         runtime=runtime,
     )
-
-
-def _json(body: object) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")

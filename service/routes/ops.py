@@ -1,10 +1,10 @@
 """Health: `/livez` (the process answers) and `/readyz` (it can predict)."""
 
-import orjson
 from fastapi import APIRouter, Response
 
 from service.lifecycle.manager import Manager
 from service.routes import docs
+from service.routes.common import json_response
 
 _NAMES = docs.array(docs.TEXT)
 _ALIVE = docs.members(status={"const": "alive"})
@@ -24,7 +24,7 @@ def router(manager: Manager) -> APIRouter:
     @routes.get("/livez", summary="Is the process alive?", responses=_LIVEZ_DOCS)
     async def livez() -> Response:
         """Always 200: the event loop answers, also while models load and compute."""
-        return _json({"status": "alive"})
+        return json_response({"status": "alive"})
 
     @routes.get("/readyz", summary="Can it predict?", responses=_READYZ_DOCS)
     async def readyz() -> Response:
@@ -43,10 +43,6 @@ def router(manager: Manager) -> APIRouter:
             status = "not ready"
         else:
             status = "degraded" if failed else "ready"
-        return _json({"status": status, "ready": ready, "loading": loading, "failed": failed}, 200 if answers else 503)
+        return json_response({"status": status, "ready": ready, "loading": loading, "failed": failed}, 200 if answers else 503)
 
     return routes
-
-
-def _json(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")

@@ -12,9 +12,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from service.api import Call, Codec, Encoded, Headers, raw_path_of
+from service.api import JSON_TYPE, Call, Codec, Encoded, Headers, raw_path_of
 from service.codec.tfserving import Classify, MultiInference, Predict, Regress
-from service.codec.tfserving.predict import HEADERS
 from service.errors import (
     HeadserveError,
     InvalidRequestError,
@@ -26,7 +25,7 @@ from service.errors import (
 )
 from service.lifecycle.manager import Manager
 from service.routes import v1_described as described
-from service.routes.common import ANYTHING, answered_in_front
+from service.routes.common import ANYTHING, answered_in_front, json_response
 from service.routes.v1_docs import PATHS, docs_of
 
 TIMEOUT_MS = 30_000
@@ -69,7 +68,7 @@ class V1Api:
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status that TensorFlow Serving would give, and the message."""
         status = 400 if isinstance(error, InvalidRequestError | UnknownLabelError) else error.status
-        return status, Encoded((orjson.dumps({"error": _message(error)[:MAX_MESSAGE]}),), HEADERS)
+        return status, Encoded((orjson.dumps({"error": _message(error)[:MAX_MESSAGE]}),), (JSON_TYPE,))
 
 
 def router(manager: Manager) -> APIRouter:
@@ -120,9 +119,9 @@ def _answer(manager: Manager, request: Request) -> Response:
     if method != allowed:
         raise HTTPException(405, headers={"Allow": allowed})
     if told is None:
-        return _json(described.models(manager.statuses.values()))
+        return json_response(described.models(manager.statuses.values()))
     target = _target(told)
-    return _json(_metadata(manager, target) if told[4] else _status(manager, target))
+    return json_response(_metadata(manager, target) if told[4] else _status(manager, target))
 
 
 def _status(manager: Manager, target: _Target) -> dict[str, Any]:
@@ -187,7 +186,3 @@ def _documented(path: str) -> Any:
     if "{label}" in path:
         return with_label
     return model_only if "{model}" in path else no_parameters
-
-
-def _json(body: object) -> Response:
-    return Response(orjson.dumps(body), media_type="application/json")

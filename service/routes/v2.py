@@ -1,13 +1,12 @@
 """The Open Inference Protocol: the server, its health, and inference."""
 
-import orjson
 from fastapi import APIRouter, Response
 
 from service.api import Call, Encoded, Headers
 from service.codec import oip
 from service.errors import HeadserveError, ModelLoadError, RequestError, UnauthorizedError, UnavailableError
 from service.lifecycle.manager import Manager
-from service.routes.common import answered_in_front, version_number
+from service.routes.common import MAX_DIGITS, answered_in_front, json_response, version_number
 from service.routes.v2_docs import INFER_DOCS, LIVE_DOCS, MODEL_READY_DOCS, READY_DOCS, SERVER_DOCS
 
 EXTENSIONS = (
@@ -24,7 +23,6 @@ EXTENSIONS = (
 PREFIX = "/v2"
 VERSION = "/models/{model}/versions/{version}"
 _LENGTH = oip.HEADER_LENGTH.lower().encode()
-MAX_DIGITS = 19
 
 
 def router(manager: Manager, server_version: str) -> APIRouter:
@@ -96,11 +94,6 @@ class V2Api:
         if isinstance(error, UnauthorizedError):
             answer = Encoded(answer.chunks, (*answer.headers, (b"www-authenticate", b"Bearer")))
         return 400 if error.status == 422 else error.status, answer
-
-
-def json_response(body: object, status: int = 200) -> Response:
-    """The answer."""
-    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 def _header_length(headers: Headers) -> int | None:

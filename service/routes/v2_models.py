@@ -4,8 +4,8 @@ from fastapi import APIRouter, Response
 
 from service.codec.oip import describe
 from service.lifecycle.manager import Manager
-from service.routes.common import version_number
-from service.routes.v2 import PREFIX, VERSION, json_response
+from service.routes.common import json_response, version_number
+from service.routes.v2 import PREFIX, VERSION
 from service.routes.v2_docs import CONFIG_DOCS, METADATA_DOCS, STATISTICS_DOCS
 from service.routes.v2_statistics import statistics
 

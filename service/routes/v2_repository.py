@@ -14,7 +14,8 @@ from service.errors import RequestError, UnsupportedFeatureError
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import ModelStatus, VersionStatus
 from service.lifecycle.versions import BUSY, State
-from service.routes.v2 import PREFIX, json_response
+from service.routes.common import json_response
+from service.routes.v2 import PREFIX
 from service.routes.v2_docs import INDEX_DOCS, LOAD_DOCS, UNLOAD_DOCS
 
 _STATES = {State.AVAILABLE: "READY", State.UNLOADING: "UNLOADING"} | dict.fromkeys(BUSY, "LOADING")

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from service.api import Encoded
+from service.api import JSON_TYPE, Encoded
 from service.codec import tensors
 from service.codec.nested import described
 from service.codec.oip import binary
@@ -22,7 +22,6 @@ HEADER_LENGTH = "Inference-Header-Content-Length"
 """The header that says how many bytes of a body are its JSON. 0: the body is one tensor, without any JSON."""
 
 _HEADER = HEADER_LENGTH.encode()
-_JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
 MAX_TIMEOUT_US = 10**15
 
@@ -60,18 +59,17 @@ class OpenInference:
             message["id"] = self._id
         header = orjson.dumps(message | {"outputs": entries}, option=orjson.OPT_SERIALIZE_NUMPY)
         if not any(want.binary for want in self._wanted):
-            return Encoded((header,), (_JSON,))
+            return Encoded((header,), (JSON_TYPE,))
         return Encoded((header, *chunks), (_BINARY, (_HEADER, b"%d" % len(header))))
 
     def _outputs(self, spec: ModelSpec) -> tuple[Output, ...]:
         """What is wanted, in the model's order: requests for the same in different orders share a run."""
-        chosen = {want.output for want in self._wanted}
-        return tuple(output for output in spec.outputs if output in chosen)
+        return spec.ordered({want.output for want in self._wanted})
 
 
 def encode_error(error: HeadserveError) -> Encoded:
     """The error as this protocol's clients read it."""
-    return Encoded((orjson.dumps({"error": error.message}),), (_JSON,))
+    return Encoded((orjson.dumps({"error": error.message}),), (JSON_TYPE,))
 
 
 def _split(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:

@@ -21,7 +21,7 @@ from service.errors import (
     did_you_mean,
     listed,
 )
-from service.types import Array, InputSpec, ModelSpec
+from service.types import Array, InputSpec, ModelSpec, fits
 
 MAX_EMPTY = 1024
 """The product of the sizes that are not zero, in the shape of a tensor without elements: no data bounds them."""
@@ -150,7 +150,7 @@ def _fitting(shape: tuple[int, ...], tensor: InputSpec) -> tuple[int, ...]:
     if tensor.shape is None:
         return shape
     whole = (*shape, 1) if len(shape) == len(tensor.shape) - 1 and tensor.shape[-1] == 1 else shape
-    if len(whole) != len(tensor.shape) or any(want not in (-1, got) for want, got in zip(tensor.shape, whole, strict=True)):
+    if not fits(whole, tensor.shape):
         raise WrongShapeError(
             f"Input {tensor.name!r}: expected shape {list(tensor.shape)}, where -1 is any size, but got {list(shape)}.",
             input=tensor.name,

@@ -3,10 +3,9 @@
 import numpy as np
 import orjson
 
-from service.api import Encoded
+from service.api import JSON_TYPE, Encoded
 from service.codec.tfserving import examples, written
 from service.codec.tfserving.message import parse
-from service.codec.tfserving.predict import HEADERS
 from service.codec.tfserving.signatures import CLASSES, SCORES, VALUES, named, outputs_of, parsing
 from service.errors import InvalidRequestError, listed
 from service.types import Array, InferRequest, InferResponse, ModelSpec, Output
@@ -68,7 +67,7 @@ class _OnExamples:
     def encode(self, response: InferResponse) -> Encoded:
         """The answer. Raises InvalidRequestError for outputs of other shapes."""
         arrays = {name: response.outputs[output] for name, output in self._outputs.items()}
-        return Encoded((b'{"results":', self.written(arrays), b"}"), HEADERS)
+        return Encoded((b'{"results":', self.written(arrays), b"}"), (JSON_TYPE,))
 
 
 class Classify(_OnExamples):

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from service.api import Encoded
+from service.api import JSON_TYPE, Encoded
 from service.codec.nested import described
 from service.codec.tfserving import examples, inputs, written
 from service.codec.tfserving.classify import classification_outputs, classifications, regression_outputs, regressions
 from service.codec.tfserving.message import parse
-from service.codec.tfserving.predict import HEADERS
 from service.codec.tfserving.signatures import filtered, is_declared, named, parsing
 from service.errors import InvalidRequestError, RequestError, listed
 from service.types import InferRequest, InferResponse, ModelSpec, Output, TensorSpec
@@ -69,7 +68,7 @@ class MultiInference:
     def encode(self, response: InferResponse) -> Encoded:
         """The answers. Raises InvalidRequestError for outputs of other shapes than a task's method takes."""
         results = [self._result(task, response) for task in self._tasks]
-        return Encoded((b'{"results":[', b",".join(results), b"]}"), HEADERS)
+        return Encoded((b'{"results":[', b",".join(results), b"]}"), (JSON_TYPE,))
 
     def _result(self, task: _Task, response: InferResponse) -> bytes:
         arrays = {name: response.outputs[output] for name, output in task.outputs.items()}

@@ -1,12 +1,10 @@
 """`:predict`: any signature, by row or by column."""
 
-from service.api import Encoded
+from service.api import JSON_TYPE, Encoded
 from service.codec.tfserving import inputs, written
 from service.codec.tfserving.message import parse
 from service.codec.tfserving.signatures import filtered, is_declared, named
 from service.types import InferRequest, InferResponse, ModelSpec, Output
-
-HEADERS = ((b"content-type", b"application/json"),)
 
 
 class Predict:
@@ -29,5 +27,5 @@ class Predict:
         """The answer. Raises InvalidRequestError for outputs that have no rows, although rows were asked for."""
         outputs = [(name, response.outputs[output]) for name, output in self._outputs.items()]
         if self._by_row:
-            return Encoded((b'{"predictions":', written.by_row(outputs), b"}"), HEADERS)
-        return Encoded((b'{"outputs":', written.by_column(outputs), b"}"), HEADERS)
+            return Encoded((b'{"predictions":', written.by_row(outputs), b"}"), (JSON_TYPE,))
+        return Encoded((b'{"outputs":', written.by_column(outputs), b"}"), (JSON_TYPE,))

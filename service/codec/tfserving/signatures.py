@@ -89,14 +89,8 @@ def parsing(spec: ModelSpec, name: str, input_name: str | None = EXAMPLES_INPUT)
 def is_declared(arrays: dict[str, Array], inputs: Sequence[TensorSpec]) -> bool:
     """Whether the arrays have rows and the declared shapes, so that they may share a run with others."""
     return all(
-        array.ndim > 0 and len(array) > 0 and (tensor.shape is None or _fits(array.shape, tensor.shape))
-        for tensor in inputs
-        for array in (arrays[tensor.name],)
+        array.ndim > 0 and len(array) > 0 and tensor.fits(array.shape) for tensor in inputs for array in (arrays[tensor.name],)
     )
-
-
-def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    return len(shape) == len(declared) and all(want in (-1, size) for size, want in zip(shape, declared, strict=True))
 
 
 def _takes_examples(signature: SignatureSpec, input_name: str | None) -> bool:

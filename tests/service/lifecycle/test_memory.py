@@ -21,3 +21,13 @@ def test_blocks_may_overlap():
         assert gc.get_threshold()[2] == gently.NEVER
         assert sys.getswitchinterval() < usual[1]
     assert (gc.get_threshold(), sys.getswitchinterval()) == usual
+
+
+def test_what_is_set_in_a_block_stays():
+    usual = gc.get_threshold()
+    try:
+        with gently.loading():
+            gc.set_threshold(12345)
+        assert gc.get_threshold() == (12345, *usual[1:])
+    finally:
+        gc.set_threshold(*usual)
