@@ -18,10 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serving import answers, client, processes, report
+from serving import answers, binary, client, processes, report
 from serving.memory import memory_mb
 from serving.servers import REPOSITORY, SERVERS, Server, servers
 
@@ -131,13 +132,30 @@ class Benchmark:
             figures[report.MEMORY] = memory_mb(processes.descendants())
             self.check(server, url, bodies)
             for case, (connections, body) in report.CASES.items():
-                client.load(url, connections, bodies[body], 1)
-                before_s = processes.cpu_s()
-                result = client.load(url, connections, bodies[body], self.seconds)
-                result["cpu_ms"] = 1000 * (processes.cpu_s() - before_s) / max(result.pop("requests"), 1)
-                figures |= {report.row(case, what): value for what, value in result.items()}
+                figures |= self.loaded(case, url, connections, bodies[body], client.JSON)
+            if server.binary_path:
+                figures |= self.binary(address + server.binary_path)
             figures[report.MEMORY_AFTER] = memory_mb(processes.descendants())
         return figures
+
+    def binary(self, url: str) -> dict[str, float]:
+        """The same rows in binary, after the answer was found to be the same."""
+        body, headers = binary.request(self.rows["many"])
+        difference = answers.difference(client.ask(url, body, headers), self.expected["many"])
+        if difference:
+            raise RuntimeError(f"its answer in binary differs: {difference}")
+        file = self.folder / "binary"
+        file.write_bytes(body)
+        connections, _ = report.CASES["8 × 512 rows"]
+        return self.loaded(report.BINARY_CASE, url, connections, file, headers)
+
+    def loaded(self, case: str, url: str, connections: int, body: Path, headers: Mapping[str, str]) -> dict[str, float]:
+        """A case's figures, by their names in the table."""
+        client.load(url, connections, body, 1, headers)
+        before_s = processes.cpu_s()
+        result = client.load(url, connections, body, self.seconds, headers)
+        result["cpu_ms"] = 1000 * (processes.cpu_s() - before_s) / max(result.pop("requests"), 1)
+        return {report.row(case, what): value for what, value in result.items()}
 
     def check(self, server: Server, url: str, bodies: dict[str, Path]) -> None:
         """Raises RuntimeError where the server answers otherwise than the process without one."""

@@ -4,16 +4,19 @@ import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from . import binary
+
 JSON = {"Content-Type": "application/json"}
 READY_TIMEOUT_S = 180
 SCRIPT = """
 f = io.open("{body}", "rb"); wrk.method = "POST"; wrk.body = f:read("*a"); f:close()
-wrk.headers["Content-Type"] = "application/json"
+{headers}
 done = function(s, l)
   failed = s.errors.connect + s.errors.status + s.errors.read + s.errors.timeout
   print(string.format("RESULT %d %d %d %d %d", s.requests, s.duration, l:percentile(50), l:percentile(99), failed))
@@ -35,18 +38,20 @@ def until_answered(process: subprocess.Popen[bytes], ready: str, url: str, body:
     raise RuntimeError("it did not answer")
 
 
-def ask(url: str, body: bytes) -> Any:
-    """The answer."""
-    answer = httpx.post(url, content=body, headers=JSON, timeout=60)
+def ask(url: str, body: bytes, headers: Mapping[str, str] = JSON) -> Any:
+    """The answer, in JSON or in binary."""
+    answer = httpx.post(url, content=body, headers=headers, timeout=60)
     if answer.is_error:
         raise RuntimeError(f"{answer.status_code} {answer.text}")
-    return answer.json()
+    length = answer.headers.get(binary.HEADER)
+    return binary.answer(answer.content, int(length)) if length else answer.json()
 
 
-def load(url: str, connections: int, body: Path, seconds: int) -> dict[str, float]:
+def load(url: str, connections: int, body: Path, seconds: int, headers: Mapping[str, str] = JSON) -> dict[str, float]:
     """What wrk measures: requests, requests per second, and p50 and p99 in milliseconds."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
-        file.write(SCRIPT.replace("{body}", str(body)))
+        lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
+        file.write(SCRIPT.replace("{body}", str(body)).replace("{headers}", lines))
         file.flush()
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "--timeout", "60", "-s", file.name, url]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout

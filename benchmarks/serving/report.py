@@ -17,6 +17,7 @@ START = "start, s"
 MEMORY = "memory, MB"
 MEMORY_AFTER = "memory after the load, MB"
 CASES = {"1 × 1 row": (1, "one"), "64 × 1 row": (64, "one"), "8 × 512 rows": (8, "many")}
+BINARY_CASE = "8 × 512 rows, binary"
 FIGURES = {"per_s": "requests/s", "p50_ms": "p50, ms", "p99_ms": "p99, ms", "cpu_ms": "processor time a request, ms"}
 NOT_PEERS = {"headserve", "empty", IN_PROCESS}
 VERSIONS = """
@@ -38,7 +39,7 @@ def table(found: Found) -> Iterable[str]:
     """A row a figure, a column a server."""
     yield f"| | {' | '.join(found)} |"
     yield "| --- |" + " ---: |" * len(found)
-    for what in [START, MEMORY, MEMORY_AFTER, *(row(case, figure) for case in CASES for figure in FIGURES)]:
+    for what in [START, MEMORY, MEMORY_AFTER, *(row(case, figure) for case in (*CASES, BINARY_CASE) for figure in FIGURES)]:
         cells = [_cell(found, name, what) for name in found]
         yield f"| {what} | {' | '.join(cells)} |"
 

@@ -25,6 +25,7 @@ class Server:
         environment: Variables, with ports as in `arguments`.
         body: From rows to what its protocol has for them.
         calls_nothing: Whether its answer is a constant.
+        binary_path: Where it answers the Open Inference Protocol in binary, if it does.
     """
 
     python: str
@@ -35,6 +36,7 @@ class Server:
     environment: dict[str, str] = field(default_factory=dict)
     body: Callable[[Rows], dict[str, Any]] = lambda rows: {"instances": rows, "heads": "*"}
     calls_nothing: bool = False
+    binary_path: str | None = None
 
     @property
     def installed(self) -> bool:
@@ -47,7 +49,14 @@ def servers(model: str) -> dict[str, Server]:
     uvicorn = ["-m", "uvicorn", "--no-access-log", "--log-level", "warning", "--port", "{0}"]
     own = ["-m", "service.main", "serve", "--models", "models", "--port", "{0}"]
     return {
-        "headserve": Server(sys.executable, own, f"/models/{model}/predict", "/readyz", ["headserve", "fastapi", "uvicorn"]),
+        "headserve": Server(
+            sys.executable,
+            own,
+            f"/models/{model}/predict",
+            "/readyz",
+            ["headserve", "fastapi", "uvicorn"],
+            binary_path=f"/v2/models/{model}/infer",
+        ),
         "plain": Server(sys.executable, [*uvicorn, "plain:app"], "/predict", "/docs", []),
         "litserve": Server(
             _python("litserve"), [str(SERVERS / "litserve_server.py"), "--port", "{0}"], "/predict", "/health", ["litserve"]
