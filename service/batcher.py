@@ -9,11 +9,10 @@ replica help when a run takes long. The lanes are the only shared state, and one
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from service.batch import (
     Outputs,
@@ -30,31 +29,18 @@ from service.batch import (
     stack,
 )
 from service.errors import DeadlineExceededError, HeadserveError, ModelError, OverloadedError, UnloadingError
+from service.lanes import Answer, Lanes, Waiting
 from service.model_options import BatchingOptions
 from service.statistics import BatchFacts
 from service.types import Array, Output
 
 Run: TypeAlias = Callable[[Mapping[str, Array], Outputs], Mapping[Output, Array]]
-Answer: TypeAlias = Mapping[Output, Array]
 
 MAX_TURNS = 8
 """So many turns of the event loop the requests that follow a batch may take to come in, before the first of them is run."""
 
 LONG_RUN_S = 0.002
 """After so long a wait behind a running batch, a second thread of the replica lends a hand."""
-
-
-@dataclass(eq=False, slots=True)
-class _Request:
-    """One request, or one part of a large one, and where its answer goes."""
-
-    inputs: Mapping[str, Array]
-    outputs: Outputs
-    rows: int
-    lane: Any
-    future: asyncio.Future[Answer]
-    arrived_s: float
-    queued: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -85,13 +71,11 @@ class Batcher:
         self._share = share
         self._seen = seen
         self._max_waiting_rows = options.max_enqueued_batches * options.max_batch_size
-        self._timeout_s = options.batch_timeout_micros / 1e6
         self._workers = [_Worker(replica, run) for _ in range(threads) for replica, run in enumerate(runs)]
         self._busy = [0] * len(runs)
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
-        self._lanes: dict[Any, deque[_Request]] = {}
-        self._waiting_rows = 0
+        self._lanes = Lanes(options.max_batch_size, options.batch_timeout_micros / 1e6)
         self._whole: set[Output] = set()
         self._closing = False
         self._rousing: asyncio.AbstractEventLoop | None = None
@@ -120,7 +104,7 @@ class Batcher:
     @property
     def waiting_rows(self) -> int:
         """Rows that no thread has taken yet."""
-        return self._waiting_rows
+        return self._lanes.rows
 
     async def submit(
         self, inputs: Mapping[str, Array], outputs: Outputs, deadline: float | None = None, *, alone: bool = False
@@ -158,57 +142,48 @@ class Batcher:
             for request in requests:
                 self._withdraw(request)
 
-    def _requests(self, inputs: Mapping[str, Array], outputs: Outputs, alone: bool) -> list[_Request]:
+    def _requests(self, inputs: Mapping[str, Array], outputs: Outputs, alone: bool) -> list[Waiting]:
         """The request, in parts that fit a batch."""
         future, now_s = asyncio.get_running_loop().create_future, time.monotonic()
         rows = rows_of(inputs)
         if alone or rows is None or (self._whole and not self._whole.isdisjoint(outputs)):
-            return [_Request(inputs, outputs, rows or 1, None, future(), now_s)]
-        lane = shape_key(inputs, self._options.pad_variable_length_inputs)
+            return [Waiting(inputs, outputs, rows or 1, None, future(), now_s)]
+        kind = shape_key(inputs, self._options.pad_variable_length_inputs)
         size = self._options.max_batch_size
         if rows <= size:
-            return [_Request(inputs, outputs, rows, lane, future(), now_s)]
-        return [_Request(part, outputs, rows_of(part) or 0, lane, future(), now_s) for part in parts(inputs, size)]
+            return [Waiting(inputs, outputs, rows, kind, future(), now_s)]
+        return [Waiting(part, outputs, rows_of(part) or 0, kind, future(), now_s) for part in parts(inputs, size)]
 
-    def _enqueue(self, requests: list[_Request], loop: asyncio.AbstractEventLoop) -> None:
+    def _enqueue(self, requests: list[Waiting], loop: asyncio.AbstractEventLoop) -> None:
         rows = sum(request.rows for request in requests)
         with self._lock:
             if self._closing:
                 raise UnloadingError(f"Model {self._name!r} is being unloaded; try again.")
-            if self._waiting_rows and self._waiting_rows + rows > self._max_waiting_rows:
+            if self._lanes.rows and self._lanes.rows + rows > self._max_waiting_rows:
                 raise OverloadedError(
-                    f"Model {self._name!r} has {self._waiting_rows} rows waiting, and at most {self._max_waiting_rows} may; "
+                    f"Model {self._name!r} has {self._lanes.rows} rows waiting, and at most {self._max_waiting_rows} may; "
                     "try again later."
                 )
-            self._waiting_rows += rows
             for request in requests:
-                self._lanes.setdefault(request if request.lane is None else request.lane, deque()).append(request)
+                self._lanes.put(request)
         if self._rousing is not loop:  # once for all requests of this turn of the loop, so that they meet
             self._rousing = loop
             loop.call_soon(self._rouse, loop)
 
-    def _withdraw(self, request: _Request) -> None:
+    def _withdraw(self, request: Waiting) -> None:
         """The request's place is free again, whether it was answered, cancelled or came too late."""
         if request.queued:
             with self._lock:
                 if request.queued:
-                    self._dequeue(request)
+                    self._lanes.remove(request)
         if not request.future.cancel() and not request.future.cancelled():
             request.future.exception()  # seen: another part of the same request has failed before
-
-    def _dequeue(self, request: _Request) -> None:
-        lane = request if request.lane is None else request.lane
-        self._lanes[lane].remove(request)
-        if not self._lanes[lane]:
-            del self._lanes[lane]
-        request.queued = False
-        self._waiting_rows -= request.rows
 
     def _rouse(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wakes a thread of the least loaded replica; when all are at work, only after a while."""
         # Clients that were answered together ask again one after the other: while they come in, and are fewer than last time,
         # another turn of the loop makes one batch of them. A lone request is never held up.
-        waiting = self._waiting_rows
+        waiting = self._lanes.rows
         if self._seen_rows < waiting < self._last_rows and self._turns < MAX_TURNS:
             self._seen_rows, self._turns = waiting, self._turns + 1
             loop.call_soon(self._rouse, loop)
@@ -257,18 +232,18 @@ class Batcher:
                 except Empty:
                     continue
 
-    def _take(self, worker: _Worker) -> tuple[list[_Request], Outputs, float | None]:
+    def _take(self, worker: _Worker) -> tuple[list[Waiting], Outputs, float | None]:
         """The next batch and its outputs; without one, how long until there may be one."""
         with self._lock:
             worker.idle = False
-            lane, wait_s = self._due()
+            lane, wait_s = self._lanes.due(at_once=self._closing)
             if lane is None:
                 worker.idle = True
                 return [], (), wait_s
             positions, outputs = cut(lane, self._options.max_batch_size, self._share)
             batch = [lane[position] for position in positions]
             for request in batch:
-                self._dequeue(request)
+                self._lanes.remove(request)
             self._last_rows = sum(request.rows for request in batch)
             self._busy[worker.replica] += 1
             helper = self._idlest() if self._lanes else None
@@ -276,27 +251,13 @@ class Batcher:
                 helper.wake.put(None)
             return batch, outputs, None
 
-    def _due(self) -> tuple[deque[_Request] | None, float | None]:
-        """The lane whose oldest request has waited longest, among those that wait no more for others."""
-        if not self._lanes:
-            return None, None
-        oldest = sorted(self._lanes.values(), key=lambda lane: lane[0].arrived_s)
-        if not self._timeout_s or self._closing:
-            return oldest[0], None
-        now_s = time.monotonic()
-        for lane in oldest:
-            full = sum(request.rows for request in lane) >= self._options.max_batch_size
-            if full or lane[0].lane is None or lane[0].arrived_s + self._timeout_s <= now_s:
-                return lane, None
-        return None, oldest[0][0].arrived_s + self._timeout_s - now_s
-
-    def _deliver(self, answers: list[tuple[_Request, Answer | Exception]]) -> bool:
+    def _deliver(self, answers: list[tuple[Waiting, Answer | Exception]]) -> bool:
         """Hands the answers to the event loops that wait for them: one call a batch, as each wakes a loop.
 
         Returns:
             Whether a loop was told, and will rouse a thread for what waits.
         """
-        loops: dict[asyncio.AbstractEventLoop, list[tuple[_Request, Answer | Exception]]] = {}
+        loops: dict[asyncio.AbstractEventLoop, list[tuple[Waiting, Answer | Exception]]] = {}
         for request, answer in answers:
             loops.setdefault(request.future.get_loop(), []).append((request, answer))
         told = bool(loops)
@@ -307,7 +268,7 @@ class Batcher:
                 told = False
         return told
 
-    def _resolve(self, loop: asyncio.AbstractEventLoop, answers: list[tuple[_Request, Answer | Exception]]) -> None:
+    def _resolve(self, loop: asyncio.AbstractEventLoop, answers: list[tuple[Waiting, Answer | Exception]]) -> None:
         for request, answer in answers:
             if request.future.done():
                 continue
@@ -319,7 +280,7 @@ class Batcher:
             self._rousing = loop
             loop.call_soon(self._rouse, loop)
 
-    def _answers(self, run: Run, batch: list[_Request], outputs: Outputs) -> list[tuple[_Request, Answer | Exception]]:
+    def _answers(self, run: Run, batch: list[Waiting], outputs: Outputs) -> list[tuple[Waiting, Answer | Exception]]:
         """Every request with its answer or its error. A batch that fails is halved until the one to blame is alone."""
         batch = [request for request in batch if not request.future.done()]  # cancelled or too late by now
         if not batch:
@@ -338,9 +299,9 @@ class Batcher:
             halves = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
         return [answer for half in halves for answer in self._answers(run, half, outputs)]
 
-    def _run(self, run: Run, batch: list[_Request], outputs: Outputs) -> Sequence[Answer]:
+    def _run(self, run: Run, batch: list[Waiting], outputs: Outputs) -> Sequence[Answer]:
         began = time.monotonic_ns()
-        alone = len(batch) == 1 and (batch[0].lane is None or not self._whole.isdisjoint(outputs))
+        alone = len(batch) == 1 and (batch[0].kind is None or not self._whole.isdisjoint(outputs))
         rows = sum(request.rows for request in batch)
         padded = padded_rows(rows, self._options.allowed_batch_sizes)
         inputs = batch[0].inputs if alone else stack([request.inputs for request in batch], padded)
@@ -358,7 +319,7 @@ def _too_late(name: str) -> DeadlineExceededError:
     return DeadlineExceededError(f"Model {name!r} had no answer within the time that the request gave it.")
 
 
-def _expire(name: str, requests: list[_Request]) -> None:
+def _expire(name: str, requests: list[Waiting]) -> None:
     for request in requests:
         if not request.future.done():
             request.future.set_exception(_too_late(name))

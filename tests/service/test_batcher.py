@@ -281,8 +281,9 @@ async def test_replicas_share_the_work(batcher):
     while not (models[0].batches or models[1].batches):
         await asyncio.sleep(0.001)
     tasks.append(asyncio.create_task(twice(made, 2)))
-    for model in models:
+    for model in models:  # both, before either ends: who has ended takes what waits
         await model.wait_until_running()
+    for model in models:
         model.gate.set()
     assert await asyncio.gather(*tasks) == [[2], [4]]
 
