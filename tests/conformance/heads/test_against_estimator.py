@@ -65,7 +65,7 @@ def weights_of(case: Case, weights: str | None) -> str | None:
 
 
 def drop_class_lists(case: Case, predictions: dict[str, object]) -> None:
-    """Upstream gives `[D0, n]` at any rank for these; `test_faults` has them."""
+    """Upstream gives `[D0, n]` at any rank for these; `test_faults_predictions` has them."""
     for key in ("all_classes", "all_class_ids", *(["classes"] if case.kind == "MultiLabelHead" else [])):
         predictions.pop(key, None)
 

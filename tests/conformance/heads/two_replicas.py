@@ -1,6 +1,7 @@
-"""One training step on two replicas, for `test_faults`: a process of its own, since devices are fixed when TensorFlow starts.
+"""One training step on two replicas, for `test_faults_training`.
 
-Prints one line of JSON: by library, reduction and kind of optimizer, the loss of both replicas, the weight and the global step.
+It is a process of its own, since devices are fixed when TensorFlow starts. It prints one line of JSON: by library,
+reduction and kind of optimizer, the loss of both replicas, the weight and the global step.
 """
 
 import json
