@@ -1,0 +1,87 @@
+"""What every protocol's requests for predictions have in common, over a real socket."""
+
+import socket
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import httpx
+import orjson
+import pytest
+
+from service import Settings, create_app
+
+LONG = 2_000_000_000
+"""Steps of a head that counts: far more than any test waits for."""
+
+PATIENCE_S = 20
+
+
+def tensor(steps: int) -> dict[str, object]:
+    return {"name": "steps", "shape": [1], "datatype": "INT64", "data": [steps]}
+
+
+ASKING = {
+    "/models/slow/predict": lambda steps, head: {"inputs": {"steps": [steps]}, "heads": [head]},
+    "/models/slow/versions/1/predict": lambda steps, head: {"inputs": {"steps": [steps]}, "heads": [head]},
+    "/v1/models/slow:predict": lambda steps, head: {
+        "signature_name": "predict",
+        "inputs": {"steps": [steps]},
+        "output_filter": [f"{head}/{'counted' if head == 'slow' else 'steps'}"],
+    },
+    "/v2/models/slow/infer": lambda steps, head: {"inputs": [tensor(steps)], "parameters": {"heads": head}},
+}
+"""A path of each protocol, and the body that asks a head there."""
+
+
+@pytest.fixture(scope="module")
+def served(models, serving):
+    """The application with one thread that computes, and a client."""
+    app = create_app(Settings(models=models, compute_threads=1))
+    with serving(app) as client:
+        yield app, client
+
+
+def send(client: httpx.Client, path: str, body: object) -> socket.socket:
+    """A connection that has asked, and waits."""
+    content = orjson.dumps(body)
+    address = urlsplit(str(client.base_url))
+    connection = socket.create_connection((address.hostname, address.port))
+    connection.sendall(b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (path.encode(), len(content), content))
+    return connection
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    until_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until_s, f"not within {PATIENCE_S} s: {what}"
+        time.sleep(0.01)
+
+
+def waits(app, rows: int) -> None:
+    """Returns once so many rows wait."""
+    with app.state.manager.acquire("slow") as loaded:
+        until(lambda: loaded.waiting_rows == rows, f"{rows} rows wait")
+
+
+def requests(app) -> int:
+    """How many the model has been lent to."""
+    return sum(version.requests for version in app.state.manager.status("slow").versions)
+
+
+@pytest.mark.parametrize("path", ASKING)
+def test_a_client_that_hangs_up_frees_its_place(served, path):
+    app, client = served
+    body = ASKING[path]
+    before = requests(app)
+    running = send(client, path, body(800_000, "slow"))
+    until(lambda: requests(app) > before, "the first request has come")
+    waits(app, 0)
+    waiting = [send(client, path, body(LONG, "slow")) for _ in range(3)]
+    waits(app, 3)
+    for connection in waiting:
+        connection.close()
+    waits(app, 0)
+    assert running.recv(1 << 16).startswith(b"HTTP/1.1 200")
+    running.close()
+    assert client.post(path, json=body(5, "fast")).status_code == 200
