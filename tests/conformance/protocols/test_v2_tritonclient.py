@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conformance.protocols.v2_server import ADMIN, FIXED, export_all, running
+from tests.conformance.protocols.server import running
+from tests.conformance.protocols.v2_server import ADMIN, FIXED, SETTINGS
 
 http = pytest.importorskip("tritonclient.http")
 aio = pytest.importorskip("tritonclient.http.aio")
@@ -19,10 +20,9 @@ ENCODINGS = [None, "gzip", "deflate"]
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder: Path = tmp_path_factory.mktemp("models")
-    export_all(folder)
-    with running(folder) as client:
+def address(v2_models: Path) -> Iterator[str]:
+    """Of a server of its own, whose statistics count what the clients ask and nothing else."""
+    with running(v2_models, **SETTINGS) as client:
         yield f"{client.base_url.host}:{client.base_url.port}"
 
 
