@@ -5,15 +5,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
+from tritonclient import http
+from tritonclient.http import aio
+from tritonclient.utils import InferenceServerException
 
 from tests.conformance.protocols.server import running
 from tests.conformance.protocols.v2_server import ADMIN, FIXED, SETTINGS
-
-http = pytest.importorskip("tritonclient.http")
-aio = pytest.importorskip("tritonclient.http.aio")
-from tritonclient.utils import InferenceServerException  # noqa: E402
 
 TITLES, YEARS = np.array([b"Heat", "Amélie".encode()], object), np.array([1995, 2001])
 ENCODINGS = [None, "gzip", "deflate"]
@@ -146,7 +146,7 @@ async def test_every_datatype(client, datatype, binary):
     if datatype == "BYTES":
         array = np.array([[b"a", "ü".encode()]], object)
     elif datatype == "BF16":
-        array = np.array([[-1.5, 256]], pytest.importorskip("ml_dtypes").bfloat16)
+        array = np.array([[-1.5, 256]], ml_dtypes.bfloat16)
     else:
         kinds = {"BOOL": np.bool_, "FP16": np.float16, "FP32": np.float32, "FP64": np.float64}
         array = np.array([[0, 1]], kinds.get(datatype, datatype.lower()))
