@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tritonclient import http
 
 from tests.e2e.conftest import REPOSITORY, Server
 from tests.e2e.test_serve import FILMS, in_process
 
 pytestmark = pytest.mark.e2e
-http = pytest.importorskip("tritonclient.http")
 
 
 @pytest.fixture

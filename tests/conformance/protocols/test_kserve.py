@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.protocols.v2_server import running
+from tests.conformance.protocols.server import running
 from tests.service.conftest import FILMS_CARD, export_films, write_card
 
 PYTHON = os.environ.get("HEADSERVE_KSERVE_PYTHON")

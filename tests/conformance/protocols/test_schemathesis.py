@@ -7,7 +7,6 @@ operation gets beside those that schemathesis lists.
 import os
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -15,9 +14,8 @@ import schemathesis
 from schemathesis.checks import CHECKS
 from schemathesis.config import SchemathesisConfig
 
-from service import Settings, create_app
 from tests.conformance.protocols.fuzzed import OF_ONE_MODEL, document, export
-from tests.service.conftest import _serving
+from tests.conformance.protocols.server import exported, running
 
 EXAMPLES = int(os.environ.get("HEADSERVE_FUZZ_EXAMPLES", "20"))
 CONFIG = SchemathesisConfig.from_dict(
@@ -45,9 +43,7 @@ ANSWERED: Counter[str] = Counter()
 @pytest.fixture(scope="module")
 def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client of a server of all models, without an admin key."""
-    folder: Path = tmp_path_factory.mktemp("fuzzed")
-    export(folder)
-    with _serving(create_app(Settings(models=folder, compute_threads=2, max_body_bytes=100_000))) as client:
+    with running(exported(tmp_path_factory, export), max_body_bytes=100_000) as client:
         yield client
 
 

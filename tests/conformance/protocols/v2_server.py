@@ -1,18 +1,14 @@
-"""A server with models for the tests of /v2: every datatype, several heads with a card, one plain signature, one that fails."""
+"""The server that the tests of /v2 ask: its settings, and models of every datatype, of several heads, of plain signatures."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from service import Settings, create_app
-from tests.service.conftest import FILMS_CARD, _serving, export_films, export_vectors, write_card
+from tests.service.conftest import FILMS_CARD, export_films, export_vectors, write_card
 
 ADMIN_KEY = "an admin's key"
 ADMIN = {"authorization": f"Bearer {ADMIN_KEY}"}
 MAX_BODY_BYTES = 100_000
+SETTINGS = {"max_body_bytes": MAX_BODY_BYTES, "admin_key": ADMIN_KEY}
 
 FIXED = {
     "BOOL": "bool",
@@ -48,11 +44,3 @@ def export_all(models: Path) -> None:
     export_vectors(models / "vectors" / "7")
     for datatype, dtype in (FIXED | {"BYTES": "string"}).items():
         export_echo(models / f"echo_{datatype}" / "1", getattr(tf, dtype))
-
-
-@contextmanager
-def running(models: Path, **settings: Any) -> Iterator[httpx.Client]:
-    """A client of a server of that folder."""
-    given = {"models": models, "compute_threads": 2, "max_body_bytes": MAX_BODY_BYTES, "admin_key": ADMIN_KEY}
-    with _serving(create_app(Settings(**given | settings))) as client:
-        yield client

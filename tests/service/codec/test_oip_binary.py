@@ -1,5 +1,6 @@
 import struct
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -35,7 +36,6 @@ def test_bytes_come_back_as_they_went(array):
 
 @given(arrays(np.uint16, array_shapes()))
 def test_bfloat16_is_a_float32_inside(bits):
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     array = bits.view(ml_dtypes.bfloat16)
     read = binary.read("x", memoryview(bytes(binary.write(array, "BF16"))), "BF16", array.shape)
     np.testing.assert_array_equal(read, array.astype(np.float32))

@@ -2,6 +2,7 @@
 
 import json
 
+import ml_dtypes
 import numpy as np
 import orjson
 import pytest
@@ -74,7 +75,6 @@ def test_bytes(binary, array):
 @pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
 @given(data=st.data())
 def test_bfloat16(binary, data):
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     bits = data.draw(arrays(np.uint16, array_shapes()))
     array = bits.view(ml_dtypes.bfloat16)
     if not binary:

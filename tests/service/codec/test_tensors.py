@@ -1,5 +1,6 @@
 import base64
 
+import ml_dtypes
 import numpy as np
 import orjson
 import pytest
@@ -48,7 +49,6 @@ def test_bytes_come_back_as_they_went(array):
 
 
 def test_bfloat16_travels_as_float32():
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     array = np.array([[1.5, -3.0]], ml_dtypes.bfloat16)
     assert through_json(tensors.encode(array, "x")) == [[1.5, -3.0]]
     back = tensors.decode([[1.5, -3.0]], spec("bfloat16", 2))

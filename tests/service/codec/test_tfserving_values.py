@@ -2,6 +2,7 @@
 
 import json
 
+import ml_dtypes
 import numpy as np
 import orjson
 import pytest
@@ -94,7 +95,6 @@ def test_outputs_called_bytes_are_base64():
 
 
 def test_bfloat16_is_written():
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     assert written.text(np.array([1.5, 2], ml_dtypes.bfloat16), "x") == b"[1.5,2.0]"
 
 
