@@ -1,5 +1,28 @@
-"""What all tests share: a quiet TensorFlow, and the models that the serving tests run on."""
+"""What all tests share: a quiet TensorFlow, and logs that no test mistakes for what it printed."""
 
+import logging
 import os
+from collections.abc import Iterator
+
+import pytest
+import structlog
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# structlog prints to stdout until it is configured, and a server that runs beside a test logs whenever it likes.
+structlog.configure(
+    processors=[structlog.contextvars.merge_contextvars, structlog.processors.KeyValueRenderer(["event"])],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+)
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """A test that configures logging, as `headserve serve` does, leaves the next one no stream that pytest has closed."""
+    root, configuration = logging.getLogger(), structlog.get_config()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**configuration)
+    root.handlers[:] = [handler for handler in root.handlers if handler in handlers]
+    root.setLevel(level)
