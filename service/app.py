@@ -3,9 +3,9 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,28 @@ from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
-from service import devices
+from service import admin, devices
 from service.access import Access
 from service.config import Settings
+from service.cors import with_cors
 from service.errors import HeadserveError, RequestError, UnknownPathError, WrongMethodError
+from service.gate import Gate, Guard, may_predict
 from service.inference import Inference
+from service.keys_file import Keys
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_models
+from service.pages import Pages
+from service.permitted import Permitted
+from service.polling import watching
 from service.problems import Apis, answer_to, unexpected
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
+from service.tls import Tls
 from service.types import Loaded
 
 GARBAGE_AFTER = 20_000
@@ -43,32 +51,51 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     timing = Timing(settings.poll_interval_ms, settings.settle_ms, settings.load_threads, settings.watch)
     manager = Manager(settings.models, _loader(settings), settings.models_config, timing)
+    keys = None if settings.keys_file is None else Keys(settings.keys_file)
+    tls = None if settings.tls_certificate is None else Tls(settings.tls_certificate, settings.tls_key)
+    seen = manager if keys is None else Permitted(manager)
+    polled = [its.polled for its in (keys, tls) if its is not None]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(manager.start)
-        yield
+        async with watching(settings.poll_interval_ms / 1000, polled):
+            yield
         await asyncio.to_thread(manager.stop)
 
     # The page at /docs brings its own scripts: it works where there is no internet.
     app = FastAPIOffline(title="headserve", version=package_version(), summary=SUMMARY, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
+    app.state.settings, app.state.tls = settings, tls
     apis = Apis(v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi())
-    app.include_router(native_routes.router(manager, _runtime(manager)))
-    app.include_router(v2.router(manager, package_version()))
-    app.include_router(v2_models.router(manager))
-    app.include_router(v2_repository.router(manager, settings.admin_key, settings.max_body_bytes))
-    app.include_router(ops.router(manager))
-    app.include_router(v1.router(manager))
-    stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
-    app.build_middleware_stack = lambda: Access(  # type: ignore[method-assign] # Starlette asks the instance for it
-        Inference(stack(), manager, apis, *limits), apis, settings.access_log
-    )
+    app.include_router(native_routes.router(seen, _runtime(manager)))
+    app.include_router(v2.router(seen, package_version()))
+    app.include_router(v2_models.router(seen))
+    app.include_router(v2_repository.router(seen, _check_admin(settings), settings.max_body_bytes))
+    app.include_router(ops.router(seen, names=keys is None))
+    app.include_router(v1.router(seen))
+    stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms, settings.max_rows)
+
+    def layers() -> ASGIApp:
+        """The outermost first: a refused request is logged, too, and a browser's question about origins needs no key."""
+        inner: ASGIApp = Pages(stack())
+        if keys is None:
+            inner = Inference(inner, seen, apis, *limits)
+        else:
+            inner = Gate(Inference(Guard(inner, apis), seen, apis, *limits, may_predict), apis, keys.ring)
+        return Access(with_cors(inner, settings.cors_origins), apis, settings.access_log)
+
+    app.build_middleware_stack = layers  # type: ignore[method-assign] # Starlette asks the instance for it
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
-    app.openapi = lambda: with_models(generic(), manager.specs)  # type: ignore[method-assign] # as FastAPI documents it
+    app.openapi = lambda: with_models(generic(), seen.specs)  # type: ignore[method-assign] # as FastAPI documents it
     return app
+
+
+def _check_admin(settings: Settings) -> Callable[[Mapping[str, str]], None] | None:
+    """How loading by hand is protected where no keys are; with keys, they have been asked before."""
+    return None if settings.keys_file is not None else partial(admin.check, key=settings.admin_key)
 
 
 def _loader(settings: Settings) -> Load:
