@@ -4,6 +4,8 @@ The parser (llhttp) itself refuses what has two meanings: two lengths, a length 
 """
 
 import asyncio
+import socket
+import struct
 from typing import Any, ClassVar
 
 import httptools
@@ -52,7 +54,6 @@ class BoundedProtocol(OnePacketProtocol):
         """As uvicorn's, with bounds."""
         if self._over:
             return
-        self._unset_keepalive_if_required()
         self._large = self._head_bytes + len(data) > self.max_header_bytes
         try:
             self.parser.feed_data(data)
@@ -82,10 +83,17 @@ class BoundedProtocol(OnePacketProtocol):
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """An answer is written; behind the last one comes what there is to say about what could not be read."""
-        waiting = bool(self.pipeline)
-        super().on_response_complete()
-        if self._last_word is not None and not waiting and not self.transport.is_closing():
+        """An answer is written; behind the last one comes what there is to say about what could not be read.
+
+        As uvicorn's, without its timer for idle connections, which `Crowd` knows.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_word is not None:
             self._say(self._last_word)
 
     def place(self) -> Place:
@@ -106,6 +114,8 @@ class BoundedProtocol(OnePacketProtocol):
         """The client has had its time."""
         if wait is Wait.TAKEN:
             self.crowd.cut("answer_not_taken")
+            # With a reset: the system would else keep the answer, and offer it, for a quarter of an hour.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.transport.abort()
         elif wait is Wait.END:
             self.transport.abort()
@@ -167,7 +177,6 @@ class BoundedProtocol(OnePacketProtocol):
     def _refuse(self, error: HeadserveError) -> None:
         """Ends the connection with that answer, behind the answers to the requests before."""
         self._over = True
-        self._unset_keepalive_if_required()
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if cycle.scope is not self.scope:  # a whole request, which is being answered

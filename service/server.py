@@ -137,8 +137,7 @@ def configured(app: FastAPI) -> uvicorn.Config:
         access_log=False,  # service.access has one
         server_header=False,
         proxy_headers=False,
-        timeout_keep_alive=settings.idle_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, as the next does
-        timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type]
+        timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, too
         ssl_context_factory=None if tls is None else lambda *_: tls.context,
     )
 
