@@ -1,0 +1,346 @@
+"""Keys on every route of every protocol, over real sockets."""
+
+import io
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Mount, Route
+
+from service import Settings, create_app
+from service.errors import ConfigError
+from service.gate import OPEN
+from service.keys import SCOPES
+from tests.service.keyring import add_key, remove_key
+from tests.service.raw import asked, head, statuses
+from tests.service.test_access import lines_of, logged
+
+HEAT = {"title": "Heat", "year": 1995, "budget": 6e7}
+ROWS = {"instances": [HEAT]}
+TENSORS = {
+    "inputs": [
+        {"name": "title", "datatype": "BYTES", "shape": [1], "data": ["Heat"]},
+        {"name": "year", "datatype": "INT64", "shape": [1], "data": [1995]},
+    ]
+}
+PREDICTING = {
+    "/models/{model}/predict": ROWS,
+    "/models/{model}/versions/2/predict": ROWS,
+    "/v1/models/{model}:predict": ROWS,
+    "/V1/Models/{model}/versions/2:Predict": ROWS,
+    "/v2/models/{model}/infer": TENSORS,
+    "/v2/models/{model}/versions/2/infer": TENSORS,
+}
+READING = (
+    "/models/{model}",
+    "/v1/models/{model}",
+    "/v1/models/{model}/metadata",
+    "/v1/models/{model}/versions/2",
+    "/v2/models/{model}",
+    "/v2/models/{model}/ready",
+    "/v2/models/{model}/config",
+    "/v2/models/{model}/stats",
+    "/v2/models/{model}/versions/2",
+    "/v2/models/{model}/versions/2/stats",
+)
+OF_ALL = ("/models", "/v1/models", "/v2", "/v2/models/stats", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css")
+CHANGING = ("/v2/repository/models/{model}/load", "/v2/repository/models/{model}/unload")
+WRONG = "hs_00000000_" + "A" * 43
+
+
+class Keyed(NamedTuple):
+    """A server that asks for keys."""
+
+    app: FastAPI
+    client: httpx.Client
+    keys: dict[str, str]
+    path: Path
+    log: io.StringIO
+
+    def ask(self, method: str, path: str, key: str | None, **more: Any) -> httpx.Response:
+        headers = {} if key is None else {"x-api-key": self.keys.get(key, key)}
+        return self.client.request(method, path, headers=headers | more.pop("headers", {}), **more)
+
+
+@pytest.fixture(scope="module")
+def keyed(models, tmp_path_factory, serving) -> Iterator[Keyed]:
+    with started(models, tmp_path_factory.mktemp("keys") / "keys.json", serving) as server:
+        yield server
+
+
+@contextmanager
+def started(models: Path, path: Path, serving: Any) -> Iterator[Keyed]:
+    keys = {scope: add_key(path, scope, scope) for scope in SCOPES}
+    keys["all"] = add_key(path, "all", *SCOPES)
+    keys["films"] = add_key(path, "films", *SCOPES, models=("films",))
+    keys["over"] = add_key(path, "over", *SCOPES, expires=datetime.now(UTC) - timedelta(seconds=1))
+    keys["few"] = add_key(path, "few", *SCOPES, rate="3/hour")
+    settings = Settings(models=models, keys_file=path, access_log=True, poll_interval_ms=20)
+    with logged("json") as stream:
+        app = create_app(settings)
+        with serving(app) as client:
+            yield Keyed(app, client, keys, path, stream)
+
+
+FILLED = {"model": "films", "version": "2"}
+NOWHERE = ("/", "/nix", "/models/nix", "/models/nix/predict", "/v1/nix", "/v2/nix", "/LIVEZ", "/livez/", "/livez/../models")
+
+
+def paths_of(routes: Iterable[BaseRoute]) -> set[str]:
+    """Every route, its parameters filled in."""
+    found = set()
+    for route in routes:
+        if isinstance(route, Mount):
+            found.add(f"{route.path}/swagger-ui.css")
+        elif isinstance(route, Route):
+            found.add(re.sub(r"\{(\w+)(:\w+)?\}", lambda name: FILLED.get(name[1], "x"), route.path))
+        else:  # FastAPI's own kind of route, for all of a router's
+            found |= paths_of(route.original_router.routes)
+    return found
+
+
+def error_of(answer: httpx.Response, path: str) -> str:
+    """What is said, in the form of the path's protocol."""
+    told = answer.json()
+    if re.match("(?i)/v[12](/|$)", path):
+        assert answer.headers["content-type"] == "application/json"
+        assert list(told) == ["error"]
+    else:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert told["status"] == answer.status_code
+    return told["error"]
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+
+
+def test_no_route_is_open_by_accident(keyed):
+    """All routes there are, paths of predictions, and paths that there are not: each is closed for each method."""
+    routes = {*paths_of(keyed.app.routes), *(path.format(model="films") for path in PREDICTING)}
+    assert {"/models", "/v2", "/docs", "/openapi.json", "/livez", "/v1/x"} <= routes
+    opened = set()
+    for path in (*routes, *NOWHERE):
+        for method in METHODS:
+            answer = keyed.client.request(method, path)
+            if answer.status_code != 401:
+                opened.add(path)
+            else:
+                assert answer.headers["www-authenticate"] == 'Bearer realm="headserve"'
+                assert method == "HEAD" or "but got none" in error_of(answer, path)
+    assert opened == OPEN
+
+
+@pytest.mark.parametrize("path", sorted(OPEN))
+def test_health_is_open_and_tells_of_no_model(keyed, path):
+    answer = keyed.client.get(path)
+    assert answer.status_code in (200, 503)
+    assert "films" not in answer.text
+    assert keyed.ask("GET", path, WRONG).status_code == answer.status_code
+
+
+@pytest.mark.parametrize(
+    "path", ["//livez", "/%6civez", "/livez%2f..%2fmodels", "/livez;/models", "/livez?/models", "/models?/livez"]
+)
+def test_paths_that_look_open(keyed, path):
+    (status,) = statuses(asked(keyed.client, head("GET", path, Connection="close")))
+    assert status == (200 if path in ("/%6civez", "/livez?/models") else 401)
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        pytest.param({"x-api-key": WRONG}, "got another one", id="wrong"),
+        pytest.param({"authorization": f"Bearer {WRONG}"}, "got another one", id="wrong bearer"),
+        pytest.param({"x-api-key": "x" * 5000}, "got another one", id="long"),
+        pytest.param({"x-api-key": b"hs_\xff\x80"}, "got another one", id="no ASCII"),
+        pytest.param({"x-api-key": "{over}"}, "has expired", id="expired"),
+        pytest.param({"x-api-key": "{all}x"}, "got another one", id="more than a key"),
+        pytest.param({"x-api-key": "{id}"}, "got another one", id="an id alone"),
+        pytest.param({"x-api-key": WRONG, "authorization": "Bearer {all}"}, "got another one", id="a wrong one first"),
+        pytest.param({"authorization": "Basic {all}"}, "got none", id="another scheme"),
+        pytest.param({"authorization": "Bearer"}, "got none", id="an empty bearer"),
+        pytest.param({"cookie": "x-api-key={all}"}, "got none", id="a cookie"),
+    ],
+)
+def test_refused_keys(keyed, headers, why):
+    keys = keyed.keys | {"id": keyed.keys["all"][:12]}
+    sent = {name: value if isinstance(value, bytes) else value.format(**keys) for name, value in headers.items()}
+    wrong = "" if why == "got none" else ', error="invalid_token"'
+    for path in (*PREDICTING, *READING, *OF_ALL, *CHANGING, "/nix", "/v1/nix", "/v2/nix"):
+        answer = keyed.client.post(path.format(model="films"), headers=sent)
+        assert answer.status_code == 401
+        assert why in error_of(answer, path)
+        assert answer.headers["www-authenticate"] == f'Bearer realm="headserve"{wrong}'
+
+
+@pytest.mark.parametrize("way", [{"x-api-key": "{}"}, {"authorization": "Bearer {}"}, {"authorization": "bearer  {}"}])
+def test_ways_to_send_a_key(keyed, way):
+    headers = {name: value.format(keyed.keys["predict"]) for name, value in way.items()}
+    assert keyed.client.post("/models/films/predict", json=ROWS, headers=headers).status_code == 200
+
+
+def cases() -> Iterator[Any]:
+    """Every path with the scope that it needs."""
+    for scope, paths in (("predict", PREDICTING), ("read", (*READING, *OF_ALL)), ("admin", CHANGING)):
+        for path in paths:
+            yield pytest.param(scope, path, id=f"{scope} {path}")
+    yield pytest.param("read", "/v2/repository/index", id="read /v2/repository/index")
+    yield pytest.param("read", "/nix", id="read /nix")
+    yield pytest.param("admin", "/models/{model}/promote", id="admin what does not exist yet")
+
+
+def send(keyed: Keyed, path: str, key: str, model: str = "films") -> httpx.Response:
+    posted = path in (*PREDICTING, *CHANGING, "/v2/repository/index", "/models/{model}/promote")
+    return keyed.ask("POST" if posted else "GET", path.format(model=model), key, json=PREDICTING.get(path) if posted else None)
+
+
+@pytest.mark.parametrize(("scope", "path"), list(cases()))
+def test_scopes(keyed, scope, path):
+    for other in SCOPES:
+        if path.endswith("/unload") and other == scope:
+            continue  # it is shown below
+        answer = send(keyed, path, other)
+        if other == scope:
+            assert answer.status_code == (404 if path == "/nix" or path.endswith("/promote") else 200), answer.text
+        else:
+            assert answer.status_code == 403
+            assert f"needs a key with the scope '{scope}'; this one has: {other}" in error_of(answer, path)
+            challenge = f'Bearer realm="headserve", error="insufficient_scope", scope="{scope}"'
+            assert answer.headers["www-authenticate"] == challenge
+
+
+@pytest.mark.parametrize("path", [*PREDICTING, *READING, *CHANGING])
+def test_models_of_others_are_refused_whether_or_not_they_are_there(keyed, path):
+    there, nowhere = (send(keyed, path, "films", model) for model in ("vectors", "nothing"))
+    assert there.status_code == nowhere.status_code == 403
+    assert there.text.replace("vectors", "nothing") == nowhere.text
+    assert "not for the model" in error_of(there, path)
+    assert there.headers["www-authenticate"] == 'Bearer realm="headserve", error="insufficient_scope"'
+
+
+@pytest.mark.parametrize(
+    "model", ["vectors%2F", "%76ectors", "vectors/../films", "films%2F..%2Fvectors", "films%00", "Films", ""]
+)
+@pytest.mark.parametrize(
+    "path", ["/models/{}", "/v1/models/{}", "/v1/models/{}/metadata", "/v2/models/{}", "/v2/models/{}/config"]
+)
+def test_no_spelling_gets_at_others_models(keyed, path, model):
+    request = head("GET", path.format(model), "Connection: close", f"X-Api-Key: {keyed.keys['films']}")
+    answer = asked(keyed.client, request)
+    assert statuses(answer) != [200] or b"vectors" not in answer
+
+
+def test_lists_show_the_key_s_models_only(keyed):
+    def names(path: str, key: str, method: str = "GET") -> set[str]:
+        return set(re.findall(r"\b(?:films|vectors|slow|broken)\b", keyed.ask(method, path, key).text))
+
+    for path in ("/models", "/v1/models", "/v2/models/stats", "/openapi.json"):
+        assert "vectors" in names(path, "all")
+        assert names(path, "films") == {"films"}
+    assert names("/v2/repository/index", "all", "POST") == {"films", "vectors", "slow", "broken"}
+    assert names("/v2/repository/index", "films", "POST") == {"films"}
+
+
+def test_admin_loads_and_unloads(keyed):
+    assert keyed.ask("POST", "/v2/repository/models/slow/unload", "admin").status_code == 200
+    assert keyed.ask("GET", "/v2/models/slow/ready", "read").status_code == 503
+    assert keyed.ask("POST", "/v2/repository/models/slow/load", "admin").status_code == 200
+    assert keyed.ask("GET", "/v2/models/slow/ready", "read").status_code == 200
+
+
+def test_a_rate_is_a_limit(models, tmp_path, serving):
+    path = tmp_path / "keys.json"
+    few, many = add_key(path, "few", *SCOPES, rate="3/hour"), add_key(path, "many", *SCOPES, rate="1000/second")
+    with serving(create_app(Settings(models=models, keys_file=path))) as client:
+        used = [client.post("/models/nix/predict", headers={"x-api-key": few}).status_code for _ in range(3)]
+        assert used == [404] * 3
+        for asking in ("/models/films/predict", "/v1/models/films:predict", "/v2/models/films/infer", "/models", "/nix"):
+            answer = client.post(asking, headers={"x-api-key": few})
+            assert answer.status_code == 429
+            assert "may ask 3 times a hour" in error_of(answer, asking)
+            assert 3590 <= int(answer.headers["retry-after"]) <= 3600
+            assert answer.headers["ratelimit-limit"] == "3"
+            assert answer.headers["ratelimit-remaining"] == "0"
+            assert answer.headers["ratelimit-reset"] == answer.headers["retry-after"]
+        assert client.get("/livez", headers={"x-api-key": few}).status_code == 200
+        assert client.get("/models", headers={"x-api-key": many}).status_code == 200
+
+
+def test_a_changed_file_is_in_force_at_once(keyed):
+    new = add_key(keyed.path, "new", "read")
+    until(lambda: keyed.ask("GET", "/models", new).status_code == 200)
+    with keyed.client.stream("GET", "/models", headers={"x-api-key": new}) as answer:  # a connection does not keep its rights
+        assert answer.status_code == 200
+    remove_key(keyed.path, "new")
+    until(lambda: keyed.ask("GET", "/models", new).status_code == 401)
+    assert keyed.ask("GET", "/models", "read").status_code == 200
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"keys": [{"id": "x"}]}', None])
+def test_a_broken_file_takes_no_key_away(keyed, text):
+    good, before = keyed.path.read_bytes(), keyed.log.getvalue().count("of no use")
+    if text is None:
+        keyed.path.unlink()
+    else:
+        keyed.path.write_text(text)
+    try:
+        until(lambda: keyed.log.getvalue().count("of no use") > before)
+        assert keyed.ask("GET", "/models", "read").status_code == 200
+    finally:
+        news = keyed.log.getvalue().count("keys are new")
+        keyed.path.write_bytes(good)
+        until(lambda: keyed.log.getvalue().count("keys are new") > news)
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"keys": 1}', '{"keys": [], "more": 1}'])
+def test_a_server_does_not_start_with_a_broken_file(tmp_path, text):
+    path = tmp_path / "keys.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError, match=r"keys\.json"):
+        create_app(Settings(models=tmp_path, keys_file=path))
+
+
+def test_a_file_without_keys_lets_nobody_in(tmp_path, serving):
+    (tmp_path / "keys.json").write_text('{"keys": []}')
+    with serving(create_app(Settings(models=tmp_path, keys_file=tmp_path / "keys.json"))) as client:
+        assert client.get("/models", headers={"x-api-key": WRONG}).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/models/films/predict", "/v1/models/films:predict", "/nix"])
+def test_the_log_has_the_name_and_never_the_key(keyed, path):
+    request_id = f"who{len(path)}"
+    keyed.ask("POST", path, "all", json=ROWS, headers={"x-request-id": request_id})
+    (line,) = lines_of(keyed.log, request_id)
+    assert line["key"] == "all"
+    refused = f"no{len(path)}"
+    keyed.ask("POST", path, WRONG, json=ROWS, headers={"x-request-id": refused})
+    (line,) = lines_of(keyed.log, refused)
+    assert (line["status"], "key" in line) == (401, False)
+    assert [key for key in (*keyed.keys.values(), WRONG) if key in keyed.log.getvalue()] == []
+
+
+def test_a_header_writes_no_lines(keyed):
+    before = len(keyed.log.getvalue().splitlines())
+    for value in (b"hs_\x9b[2Jforged", b"\xe2\x80\xa8forged", b'"}{"event": "forged"'):
+        for name in (b"X-Api-Key", b"Authorization"):
+            asked(keyed.client, b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s: %s\r\n\r\n" % (name, value))
+    for line in keyed.log.getvalue().splitlines()[before:]:
+        assert json.loads(line)["event"] != "forged"
+        assert "forged" not in line
+
+
+def until(condition: Any) -> None:
+    """Returns once it holds."""
+    until_s = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.01)
