@@ -29,7 +29,7 @@ from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
 from service.model import load as load_model
 from service.model_options import ModelOptions
-from service.openapi import with_models
+from service.openapi import with_keys, with_models
 from service.pages import Pages
 from service.permitted import Permitted
 from service.polling import watching
@@ -74,23 +74,27 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(v2_repository.router(seen, _check_admin(settings), settings.max_body_bytes))
     app.include_router(ops.router(seen, names=keys is None))
     app.include_router(v1.router(seen))
-    stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms, settings.max_rows)
-
-    def layers() -> ASGIApp:
-        """The outermost first: a refused request is logged, too, and a browser's question about origins needs no key."""
-        inner: ASGIApp = Pages(stack())
-        if keys is None:
-            inner = Inference(inner, seen, apis, *limits)
-        else:
-            inner = Gate(Inference(Guard(inner, apis), seen, apis, *limits, may_predict), apis, keys.ring)
-        return Access(with_cors(inner, settings.cors_origins), apis, settings.access_log)
-
-    app.build_middleware_stack = layers  # type: ignore[method-assign] # Starlette asks the instance for it
+    stack = app.build_middleware_stack
+    app.build_middleware_stack = lambda: _around(stack(), seen, apis, settings, keys)  # type: ignore[method-assign] # it is asked
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
-    app.openapi = lambda: with_models(generic(), seen.specs)  # type: ignore[method-assign] # as FastAPI documents it
+    described = with_keys if keys is not None else dict[str, Any]
+    app.openapi = lambda: described(with_models(generic(), seen.specs))  # type: ignore[method-assign] # as FastAPI documents it
     return app
+
+
+def _around(app: ASGIApp, manager: Manager, apis: Apis, settings: Settings, keys: Keys | None) -> ASGIApp:
+    """What stands in front of FastAPI, which answers what is no request for predictions.
+
+    What is outermost comes first: a refused request is logged, too, and a browser's question about origins needs no key.
+    """
+    app, limits = Pages(app), (settings.max_body_bytes, settings.request_timeout_ms, settings.max_rows)
+    if keys is None:
+        app = Inference(app, manager, apis, *limits)
+    else:
+        app = Gate(Inference(Guard(app, apis), manager, apis, *limits, may_predict), apis, keys.ring)
+    return Access(with_cors(app, settings.cors_origins), apis, settings.access_log)
 
 
 def _check_admin(settings: Settings) -> Callable[[Mapping[str, str]], None] | None:

@@ -249,6 +249,13 @@ def test_lists_show_the_key_s_models_only(keyed):
     assert names("/v2/repository/index", "films", "POST") == {"films"}
 
 
+def test_the_document_says_which_operations_need_a_key(keyed):
+    document = keyed.ask("GET", "/openapi.json", "read").json()
+    assert {way["type"] for way in document["components"]["securitySchemes"].values()} == {"apiKey", "http"}
+    without = {path for path, of in document["paths"].items() for its in of.values() if not its["security"]}
+    assert without == OPEN
+
+
 def test_admin_loads_and_unloads(keyed):
     assert keyed.ask("POST", "/v2/repository/models/slow/unload", "admin").status_code == 200
     assert keyed.ask("GET", "/v2/models/slow/ready", "read").status_code == 503
