@@ -12,16 +12,9 @@ import httptools
 
 from service.config import Settings
 from service.crowd import Crowd, Place, Wait
-from service.errors import (
-    HeadserveError,
-    HeadTooLargeError,
-    RequestError,
-    SlowRequestError,
-    TooManyConnectionsError,
-    UrlTooLongError,
-)
+from service.errors import HeadserveError, RequestError
 from service.one_packet import OnePacketProtocol
-from service.refusals import refusal
+from service.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
 
 MAX_HEADERS = 100
 MAX_URL_BYTES = 8192

@@ -5,9 +5,6 @@
     ├── RequestError                    400  bad_request
     │   ├── BrokenJsonError             400  broken_json
     │   ├── BodyTooLargeError           413  body_too_large
-    │   ├── UrlTooLongError             414  url_too_long
-    │   ├── HeadTooLargeError           431  head_too_large
-    │   ├── SlowRequestError            408  slow_request         head or body took too long to come
     │   ├── UnauthorizedError           401  unauthorized
     │   ├── ForbiddenError              403  forbidden
     │   │   └── InsufficientScopeError  403  insufficient_scope   the key is not for this
@@ -35,7 +32,6 @@
     │   ├── NotAvailableError           503  not_available        it is loading, or a label's version is not there
     │   ├── OverloadedError             429  overloaded           the model's queue is full
     │   ├── RateLimitedError            429  rate_limited         the key has used what it may
-    │   ├── TooManyConnectionsError     503  too_many_connections
     │   ├── UnloadingError              503  unloading            the version is on its way out
     │   └── DeadlineExceededError       504  deadline_exceeded    the time the client gave is over
     └── ModelError                      500  model_error          the model failed, not the request
@@ -43,8 +39,8 @@
         └── OutOfMemoryError            503  out_of_memory
 
 A message says what was expected, what came, and the likely fix. `details` are the same facts for programs: they become
-members of the answer beside `detail`. Errors of other libraries are translated where they enter: TensorFlow's in
-`servable`, Starlette's in `app`.
+members of the answer beside `detail`. What can be wrong with a connection, before there is a request, is drawn in
+`service.refusals`. Errors of other libraries are translated where they enter: TensorFlow's in `servable`, Starlette's in `app`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -100,30 +96,6 @@ class BodyTooLargeError(RequestError):
     status = 413
     code = "body_too_large"
     title = "Body too large"
-
-
-class UrlTooLongError(RequestError):
-    """Nothing here has so long a path."""
-
-    status = 414
-    code = "url_too_long"
-    title = "URL too long"
-
-
-class HeadTooLargeError(RequestError):
-    """The request's first line and headers are larger than `max_header_bytes`, or too many."""
-
-    status = 431
-    code = "head_too_large"
-    title = "Request header fields too large"
-
-
-class SlowRequestError(RequestError):
-    """The request took longer to come than `header_timeout_ms` or `body_timeout_ms`."""
-
-    status = 408
-    code = "slow_request"
-    title = "Request timeout"
 
 
 class UnauthorizedError(RequestError):
@@ -342,13 +314,6 @@ class RateLimitedError(UnavailableError):
         self.retry_after_s = wait_s
         numbers = {b"limit": limit, b"remaining": 0, b"reset": wait_s}
         self.headers = tuple((b"ratelimit-" + name, b"%d" % number) for name, number in numbers.items())
-
-
-class TooManyConnectionsError(UnavailableError):
-    """There are `max_connections` already."""
-
-    code = "too_many_connections"
-    title = "Too many connections"
 
 
 class UnloadingError(UnavailableError):

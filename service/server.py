@@ -113,8 +113,7 @@ class _Server(uvicorn.Server):
 
 def run(app: FastAPI, settings: Settings, announce: Announce) -> None:
     """Serves until a signal, and ends the process. Raises ConfigError for a port in use, and for an open door."""
-    listening = _bind(settings.host, settings.port)
-    check_exposed(listening.getsockname()[0], settings)
+    listening = _bind(settings)
     _allow_files(settings.max_connections)
     config = configured(app)
 
@@ -184,8 +183,9 @@ def _end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet."""
+def _bind(settings: Settings) -> socket.socket:
+    """A bound socket that does not listen yet. Which address a host's name stands for, the system says."""
+    host, port = settings.host, settings.port
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -193,6 +193,11 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise ConfigError(f"Cannot listen on {host}, port {port}: {error.strerror}; try another --port, or 0.") from error
+    try:
+        check_exposed(bound.getsockname()[0], settings)
+    except ConfigError:
+        bound.close()
+        raise
     return bound
 
 

@@ -1,27 +1,19 @@
 """Keys on every route of every protocol, over real sockets."""
 
-import io
 import json
 import re
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount, Route
 
-from service import Settings, create_app
-from service.errors import ConfigError
 from service.gate import OPEN
 from service.keys import SCOPES
-from tests.service.keyring import add_key, remove_key
+from tests.service.keyed import WRONG, Keyed, error_of, started
 from tests.service.raw import asked, head, statuses
-from tests.service.test_access import lines_of, logged
+from tests.service.test_access import lines_of
 
 HEAT = {"title": "Heat", "year": 1995, "budget": 6e7}
 ROWS = {"instances": [HEAT]}
@@ -53,41 +45,12 @@ READING = (
 )
 OF_ALL = ("/models", "/v1/models", "/v2", "/v2/models/stats", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css")
 CHANGING = ("/v2/repository/models/{model}/load", "/v2/repository/models/{model}/unload")
-WRONG = "hs_00000000_" + "A" * 43
-
-
-class Keyed(NamedTuple):
-    """A server that asks for keys."""
-
-    app: FastAPI
-    client: httpx.Client
-    keys: dict[str, str]
-    path: Path
-    log: io.StringIO
-
-    def ask(self, method: str, path: str, key: str | None, **more: Any) -> httpx.Response:
-        headers = {} if key is None else {"x-api-key": self.keys.get(key, key)}
-        return self.client.request(method, path, headers=headers | more.pop("headers", {}), **more)
 
 
 @pytest.fixture(scope="module")
 def keyed(models, tmp_path_factory, serving) -> Iterator[Keyed]:
     with started(models, tmp_path_factory.mktemp("keys") / "keys.json", serving) as server:
         yield server
-
-
-@contextmanager
-def started(models: Path, path: Path, serving: Any) -> Iterator[Keyed]:
-    keys = {scope: add_key(path, scope, scope) for scope in SCOPES}
-    keys["all"] = add_key(path, "all", *SCOPES)
-    keys["films"] = add_key(path, "films", *SCOPES, models=("films",))
-    keys["over"] = add_key(path, "over", *SCOPES, expires=datetime.now(UTC) - timedelta(seconds=1))
-    keys["few"] = add_key(path, "few", *SCOPES, rate="3/hour")
-    settings = Settings(models=models, keys_file=path, access_log=True, poll_interval_ms=20)
-    with logged("json") as stream:
-        app = create_app(settings)
-        with serving(app) as client:
-            yield Keyed(app, client, keys, path, stream)
 
 
 FILLED = {"model": "films", "version": "2"}
@@ -105,18 +68,6 @@ def paths_of(routes: Iterable[BaseRoute]) -> set[str]:
         else:  # FastAPI's own kind of route, for all of a router's
             found |= paths_of(route.original_router.routes)
     return found
-
-
-def error_of(answer: httpx.Response, path: str) -> str:
-    """What is said, in the form of the path's protocol."""
-    told = answer.json()
-    if re.match("(?i)/v[12](/|$)", path):
-        assert answer.headers["content-type"] == "application/json"
-        assert list(told) == ["error"]
-    else:
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert told["status"] == answer.status_code
-    return told["error"]
 
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
@@ -263,65 +214,6 @@ def test_admin_loads_and_unloads(keyed):
     assert keyed.ask("GET", "/v2/models/slow/ready", "read").status_code == 200
 
 
-def test_a_rate_is_a_limit(models, tmp_path, serving):
-    path = tmp_path / "keys.json"
-    few, many = add_key(path, "few", *SCOPES, rate="3/hour"), add_key(path, "many", *SCOPES, rate="1000/second")
-    with serving(create_app(Settings(models=models, keys_file=path))) as client:
-        used = [client.post("/models/nix/predict", headers={"x-api-key": few}).status_code for _ in range(3)]
-        assert used == [404] * 3
-        for asking in ("/models/films/predict", "/v1/models/films:predict", "/v2/models/films/infer", "/models", "/nix"):
-            answer = client.post(asking, headers={"x-api-key": few})
-            assert answer.status_code == 429
-            assert "may ask 3 times a hour" in error_of(answer, asking)
-            assert 3590 <= int(answer.headers["retry-after"]) <= 3600
-            assert answer.headers["ratelimit-limit"] == "3"
-            assert answer.headers["ratelimit-remaining"] == "0"
-            assert answer.headers["ratelimit-reset"] == answer.headers["retry-after"]
-        assert client.get("/livez", headers={"x-api-key": few}).status_code == 200
-        assert client.get("/models", headers={"x-api-key": many}).status_code == 200
-
-
-def test_a_changed_file_is_in_force_at_once(keyed):
-    new = add_key(keyed.path, "new", "read")
-    until(lambda: keyed.ask("GET", "/models", new).status_code == 200)
-    with keyed.client.stream("GET", "/models", headers={"x-api-key": new}) as answer:  # a connection does not keep its rights
-        assert answer.status_code == 200
-    remove_key(keyed.path, "new")
-    until(lambda: keyed.ask("GET", "/models", new).status_code == 401)
-    assert keyed.ask("GET", "/models", "read").status_code == 200
-
-
-@pytest.mark.parametrize("text", ["", "{", '{"keys": [{"id": "x"}]}', None])
-def test_a_broken_file_takes_no_key_away(keyed, text):
-    good, before = keyed.path.read_bytes(), keyed.log.getvalue().count("of no use")
-    if text is None:
-        keyed.path.unlink()
-    else:
-        keyed.path.write_text(text)
-    try:
-        until(lambda: keyed.log.getvalue().count("of no use") > before)
-        assert keyed.ask("GET", "/models", "read").status_code == 200
-    finally:
-        news = keyed.log.getvalue().count("keys are new")
-        keyed.path.write_bytes(good)
-        until(lambda: keyed.log.getvalue().count("keys are new") > news)
-
-
-@pytest.mark.parametrize("text", [None, "", "[]", '{"keys": 1}', '{"keys": [], "more": 1}'])
-def test_a_server_does_not_start_with_a_broken_file(tmp_path, text):
-    path = tmp_path / "keys.json"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(ConfigError, match=r"keys\.json"):
-        create_app(Settings(models=tmp_path, keys_file=path))
-
-
-def test_a_file_without_keys_lets_nobody_in(tmp_path, serving):
-    (tmp_path / "keys.json").write_text('{"keys": []}')
-    with serving(create_app(Settings(models=tmp_path, keys_file=tmp_path / "keys.json"))) as client:
-        assert client.get("/models", headers={"x-api-key": WRONG}).status_code == 401
-
-
 @pytest.mark.parametrize("path", ["/models/films/predict", "/v1/models/films:predict", "/nix"])
 def test_the_log_has_the_name_and_never_the_key(keyed, path):
     request_id = f"who{len(path)}"
@@ -343,11 +235,3 @@ def test_a_header_writes_no_lines(keyed):
     for line in keyed.log.getvalue().splitlines()[before:]:
         assert json.loads(line)["event"] != "forged"
         assert "forged" not in line
-
-
-def until(condition: Any) -> None:
-    """Returns once it holds."""
-    until_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.01)
