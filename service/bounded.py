@@ -9,6 +9,7 @@ import struct
 from typing import Any, ClassVar
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from service.config import Settings
 from service.crowd import Crowd, Place, Wait
@@ -64,16 +65,31 @@ class BoundedProtocol(OnePacketProtocol):
 
     def on_headers_complete(self) -> None:
         """The head is there: the request begins, unless its head is too large, or says not or twice for whom it is."""
-        self._why = self._wrong()
-        if self._why is not None:
-            raise self._why
+        headers, hosts = self.headers, 0
+        for name, _ in headers:
+            if name == b"host":
+                hosts += 1
+        if hosts != 1 or self._large or len(headers) > MAX_HEADERS or len(self.url) > MAX_URL_BYTES:
+            self._check(hosts)
         super().on_headers_complete()
         self.headers = []  # what follows the body are trailers, which are no headers
 
     def on_body(self, body: bytes) -> None:
-        """A part of the body."""
+        """A part of the body. As uvicorn's, without the question about other protocols, as is the next."""
         self._body_came = True
-        super().on_body(body)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """An answer is written; behind the last one comes what there is to say about what could not be read.
@@ -120,23 +136,21 @@ class BoundedProtocol(OnePacketProtocol):
     def _should_upgrade(self) -> bool:
         return False
 
-    def _wrong(self) -> HeadserveError | None:
-        """What is wrong with the head."""
+    def _check(self, hosts: int) -> None:
+        """Raises what is wrong with the head, if anything; the parser makes an error of its own of it."""
         if len(self.url) > MAX_URL_BYTES:
-            return UrlTooLongError(f"Expected a URL of at most {MAX_URL_BYTES} bytes, but got {len(self.url)}.")
-        if len(self.headers) > MAX_HEADERS:
-            return HeadTooLargeError(f"Expected at most {MAX_HEADERS} headers, but got {len(self.headers)}.")
-        if self._large:
-            size = len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
-            if size > self.max_header_bytes:
-                return self._too_large()
-        hosts = 0
-        for name, _ in self.headers:
-            if name == b"host":
-                hosts += 1
-        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            return RequestError(f"Expected one header Host, but got {hosts or 'none'}.")
-        return None
+            self._why = UrlTooLongError(f"Expected a URL of at most {MAX_URL_BYTES} bytes, but got {len(self.url)}.")
+        elif len(self.headers) > MAX_HEADERS:
+            self._why = HeadTooLargeError(f"Expected at most {MAX_HEADERS} headers, but got {len(self.headers)}.")
+        elif self._large and self._head_size() > self.max_header_bytes:
+            self._why = self._too_large()
+        elif hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            self._why = RequestError(f"Expected one header Host, but got {hosts or 'none'}.")
+        if self._why is not None:
+            raise self._why
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
 
     def _too_large(self) -> HeadTooLargeError:
         return HeadTooLargeError(f"Expected a URL and headers of at most {self.max_header_bytes} bytes, but got more.")
