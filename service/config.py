@@ -38,7 +38,7 @@ class Settings(BaseSettings):
         default=(), description="Origins whose pages may ask, joined by commas: https://a.example; * for all; default: none."
     )
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, in bytes, also once decompressed.")
-    max_rows: int = Field(default=100_000, ge=1, description="Most rows of one request.")
+    max_rows: int = Field(default=1_000_000, ge=1, description="Most rows of one request.")
     max_header_bytes: int = Field(
         default=32 * 2**10, ge=256, description="Largest head of a request: its first line and headers."
     )
