@@ -44,6 +44,8 @@ class Call(NamedTuple):
     label: str | None = None
     timeout_ms: int | None = None
     """Time for a request that gives none; None for the server's setting."""
+    api: str = ""
+    """The protocol, as `/metrics` names it: `native`, `v1` or `v2`."""
 
 
 class Api(Protocol):

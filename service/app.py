@@ -23,6 +23,7 @@ from service.errors import HeadserveError, RequestError, UnknownPathError, Wrong
 from service.inference import Inference
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
+from service.metrics import Metrics
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_models
@@ -42,7 +43,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; models begin to be loaded when its lifespan starts."""
     settings = settings or Settings()
     timing = Timing(settings.poll_interval_ms, settings.settle_ms, settings.load_threads, settings.watch)
-    manager = Manager(settings.models, _loader(settings), settings.models_config, timing)
+    metrics = Metrics()
+    manager = Manager(settings.models, metrics.watching(_loader(settings)), settings.models_config, timing)
+    metrics.tell_of(manager)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -58,7 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(v2.router(manager, package_version()))
     app.include_router(v2_models.router(manager))
     app.include_router(v2_repository.router(manager, settings.admin_key, settings.max_body_bytes))
-    app.include_router(ops.router(manager))
+    app.include_router(ops.router(manager, metrics))
     app.include_router(v1.router(manager))
     stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
     app.build_middleware_stack = lambda: Access(  # type: ignore[method-assign] # Starlette asks the instance for it

@@ -311,7 +311,7 @@ class Batcher:
         answers = [{output: results[output] for output in outputs}] if alone else split(results, padded, batch)
         if self._seen is not None:
             waits = [max(began - int(request.arrived_s * 1e9), 0) for request in batch]
-            self._seen(BatchFacts(rows, waits, stacked - began, ran - stacked, time.monotonic_ns() - ran))
+            self._seen(BatchFacts(rows, waits, stacked - began, ran - stacked, time.monotonic_ns() - ran, answers))
         return answers
 
 

@@ -35,7 +35,7 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float) ->
     codec, noted = call.codec, note.get()
     if noted is not None:
         noted.model = call.model
-    with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request() as timed:
+    with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request(call.api) as timed:
         spec = loaded.spec
         if noted is not None:
             noted.version, noted.timed = spec.version, timed

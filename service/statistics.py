@@ -6,7 +6,7 @@ totals are kept here.
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from service.errors import HeadserveError
-from service.types import InferRequest, Output
+from service.types import Array, InferRequest, Output
 
 
 class RequestFacts(NamedTuple):
@@ -26,6 +26,7 @@ class RequestFacts(NamedTuple):
         decode_ns: reading it.
         infer_ns: from then on until the outputs were there: waiting and computing.
         encode_ns: writing the answer.
+        api: the protocol that it came by.
     """
 
     status: int
@@ -33,6 +34,7 @@ class RequestFacts(NamedTuple):
     decode_ns: int
     infer_ns: int
     encode_ns: int
+    api: str = ""
 
 
 class BatchFacts(NamedTuple):
@@ -44,6 +46,7 @@ class BatchFacts(NamedTuple):
         input_ns: putting the rows together.
         infer_ns: computing.
         output_ns: taking the results apart.
+        answers: the outputs of each of its requests.
     """
 
     rows: int
@@ -51,6 +54,7 @@ class BatchFacts(NamedTuple):
     input_ns: int
     infer_ns: int
     output_ns: int
+    answers: Sequence[Mapping[Output, Array]] = ()
 
 
 @dataclass(slots=True)
@@ -117,9 +121,9 @@ class Statistics:
         self._requests += [request] if request else []
         self._batches += [batch] if batch else []
 
-    def request(self) -> "Request":
-        """A `with` block around one request."""
-        return Request(self._ended)
+    def request(self, api: str = "") -> "Request":
+        """A `with` block around one request, which came by that protocol."""
+        return Request(self._ended, api)
 
     def batch(self, facts: BatchFacts) -> None:
         """A run has ended well."""
@@ -154,10 +158,11 @@ class Statistics:
 class Request(AbstractContextManager["Request"]):
     """Takes the time of one request: `decoded` and `computed` are called where these end. What it raises is its status."""
 
-    __slots__ = ("_at", "_decode_ns", "_ended", "_infer_ns", "_outputs", "facts")
+    __slots__ = ("_api", "_at", "_decode_ns", "_ended", "_infer_ns", "_outputs", "facts")
 
-    def __init__(self, ended: Callable[[RequestFacts], None]):
+    def __init__(self, ended: Callable[[RequestFacts], None], api: str):
         self._ended = ended
+        self._api = api
         self._outputs: tuple[Output, ...] | None = None
         self._decode_ns = self._infer_ns = 0
         self.facts: RequestFacts | None = None  # until it has ended
@@ -182,7 +187,7 @@ class Request(AbstractContextManager["Request"]):
         else:
             encode = last
         status = 200 if error is None else error.status if isinstance(error, HeadserveError) else 500
-        self.facts = RequestFacts(status, self._outputs or (), decode, infer, encode)
+        self.facts = RequestFacts(status, self._outputs or (), decode, infer, encode, self._api)
         self._ended(self.facts)
 
     def _lap(self) -> int:

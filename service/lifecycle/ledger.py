@@ -157,4 +157,6 @@ def _version_status(record: Record, wanted: bool) -> VersionStatus:
         record.file_bytes,
         record.resident_bytes,
         record.shared.requests if record.shared is not None else 0,
+        record.loads,
+        record.failures,
     )

@@ -34,6 +34,10 @@ class Record:
     """Why the last attempt failed; None after one that succeeded."""
     attempts: int = 0
     """How many attempts have failed since the last one that succeeded."""
+    loads: int = 0
+    """How many attempts have succeeded, ever."""
+    failures: int = 0
+    """How many attempts have failed, ever."""
     retry_at: float = 0.0
     """When the next attempt may begin, by `time.monotonic`."""
     file_bytes: int = 0
@@ -61,6 +65,7 @@ class Record:
     def fail(self, error: str) -> None:
         """Ends an attempt."""
         self.attempts += 1
+        self.failures += 1
         self.error = error
         self.retry_at = time.monotonic() + retry_delay_s(self.attempts)
         self.move(State.FAILED)

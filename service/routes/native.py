@@ -130,11 +130,11 @@ class NativeApi:
             return None
         match path[len("/models/") :].split("/"):
             case [model, "predict"] if model:
-                return Call(native, model)
+                return Call(native, model, api="native")
             case [model, "versions", version, "predict"] if model:
-                return Call(native, model, version=version_number(version))
+                return Call(native, model, version=version_number(version), api="native")
             case [model, "labels", label, "predict"] if model and label:
-                return Call(native, model, label=label)
+                return Call(native, model, label=label, api="native")
         return None
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:

@@ -63,7 +63,7 @@ class V1Api:
             return None
         target = _target(found)
         codec = CODECS[found[4].lower()]()
-        return Call(codec, target.model, target.version, target.label, self._timeout_ms)
+        return Call(codec, target.model, target.version, target.label, self._timeout_ms, "v1")
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status that TensorFlow Serving would give, and the message."""

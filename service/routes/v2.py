@@ -83,9 +83,9 @@ class V2Api:
             return None
         match path[len(PREFIX) + 1 :].split("/"):
             case ["models", model, "infer"] if model:
-                return Call(oip.OpenInference(_header_length(headers)), model)
+                return Call(oip.OpenInference(_header_length(headers)), model, api="v2")
             case ["models", model, "versions", version, "infer"] if model:
-                return Call(oip.OpenInference(_header_length(headers)), model, version=version_number(version))
+                return Call(oip.OpenInference(_header_length(headers)), model, version=version_number(version), api="v2")
         return None
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
