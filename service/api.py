@@ -44,13 +44,13 @@ class Call(NamedTuple):
     label: str | None = None
     timeout_ms: int | None = None
     """Time for a request that gives none; None for the server's setting."""
-    api: str = ""
-    """The protocol, as `/metrics` names it: `native`, `v1` or `v2`."""
 
 
 class Api(Protocol):
     """One protocol."""
 
+    name: str
+    """What `/metrics` calls it: `native`."""
     prefix: str
     """What all of its paths begin with: `/models`."""
 

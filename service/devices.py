@@ -82,6 +82,14 @@ def runtime() -> dict[str, Any]:
     return {"tensorflow_version": tf.__version__, "devices": devices}
 
 
+def memory() -> dict[str, dict[str, int]]:
+    """For each GPU the bytes of its memory that TensorFlow uses, `current` and `peak`; nothing where there is none."""
+    import tensorflow as tf
+
+    names = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices(GPU)]
+    return {name: tf.config.experimental.get_memory_info(name) for name in names}
+
+
 def replica_devices(wanted: Sequence[str] | None) -> tuple[str | None, ...]:
     """The devices to put a replica on: those wanted, else every GPU; `(None,)`, TensorFlow's choice, without either.
 

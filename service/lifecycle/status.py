@@ -28,9 +28,9 @@ class VersionStatus:
     requests: int
     """Requests that it was lent to."""
     loads: int = 0
-    """How often it was loaded."""
+    """How often it was loaded, ever."""
     failures: int = 0
-    """How often loading it failed."""
+    """How often loading it failed, ever."""
 
 
 @dataclass(frozen=True)

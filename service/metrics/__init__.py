@@ -1,10 +1,10 @@
 """What `GET /metrics` tells, in Prometheus' words.
 
-    request, run ──→ Recorder (one for each loaded version) ──→ Collector ──→ registry ──→ text
-                      Manager's statuses ──────────────────────↗
+    Statistics (one for each loaded version) ──→ Collector ──→ registry ──→ text
+    Manager's statuses, refusals, devices ─────↗
 
-A request costs an append to a list. Histograms and counts are made of many at a time, with NumPy, and the labels when
-somebody asks; they are those of the models that are served, so that no client can add one.
+Nothing is prepared for it while requests are answered: plain counts become metrics when somebody asks, with the labels of
+the models that are served, so that no client can add one.
 """
 
 from service.metrics.collector import Collector

@@ -1,17 +1,19 @@
-"""Reads the recorders and the manager's statuses when somebody asks."""
+"""Reads counts, statuses and devices when somebody asks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector as Base
 
+from service import devices
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import VersionStatus
 from service.lifecycle.versions import IN_MEMORY, State
 from service.metrics.families import FAMILIES, Family
-from service.metrics.heads import HeadRecorder
-from service.metrics.histogram import Histogram
-from service.metrics.recorder import Recorder
+from service.statistics import Counts, Refusals
+from service.statistics.heads import HeadCounts
+from service.statistics.histogram import ROWS, Histogram
 from service.types import Loaded
 
 
@@ -20,12 +22,12 @@ class Collector(Base):
 
     Args:
         manager: knows the versions.
-        recorder: finds that of a loaded version.
+        refusals: the requests that got none.
     """
 
-    def __init__(self, manager: Manager, recorder: Callable[[Loaded], Recorder | None]):
+    def __init__(self, manager: Manager, refusals: Refusals):
         self._manager = manager
-        self._recorder = recorder
+        self._refusals = refusals
 
     def describe(self) -> Iterable[Family]:
         """The metrics, without values."""
@@ -37,10 +39,12 @@ class Collector(Base):
         for status in self._manager.statuses.values():
             for version in sorted({it.version for it in status.versions}):
                 page.version((status.name, str(version)), [it for it in status.versions if it.version == version])
-        for loaded in self._manager.served:
-            recorder = self._recorder(loaded)
-            if recorder is not None:
-                page.served((loaded.spec.name, str(loaded.spec.version)), loaded.waiting_rows, recorder)
+        served = self._manager.served
+        for loaded in served:
+            page.served(loaded)
+        page.refused(self._refusals)
+        if served:  # TensorFlow is there, and has its devices
+            page.devices()
         return page.families.values()
 
 
@@ -51,36 +55,56 @@ class _Page:
         self.families: dict[str, Family] = {family.name: family.empty for family in FAMILIES}
 
     def version(self, labels: tuple[str, str], statuses: list[VersionStatus]) -> None:
-        """A version; there are two statuses of it while its reloaded self takes over."""
-        states = {it.state for it in statuses}
+        """A version; there are two statuses of it while its reloaded self takes over, and what they tally is the same."""
+        states, newest = {it.state for it in statuses}, statuses[-1]
         for state in State:
             self._put("headserve_version_state", (*labels, state.value), state.value in states)
         resident = sum(it.resident_bytes for it in statuses if it.state in IN_MEMORY)
         self._put("headserve_version_resident_bytes", labels, resident)
-        self._put("headserve_loads_total", labels, sum(it.loads for it in statuses))
-        self._put("headserve_load_failures_total", labels, sum(it.failures for it in statuses))
+        self._put("headserve_loads_total", labels, newest.loads)
+        self._put("headserve_reloads_total", labels, max(newest.loads - 1, 0))
+        self._put("headserve_load_failures_total", labels, newest.failures)
 
-    def served(self, labels: tuple[str, str], waiting_rows: int, recorder: Recorder) -> None:
+    def served(self, loaded: Loaded) -> None:
         """A version that is served."""
-        with recorder.folded():
-            self._put("headserve_queue_rows", labels, waiting_rows)
-            self._put("headserve_rejected_total", labels, recorder.rejected)
-            self._put("headserve_expired_total", labels, recorder.expired)
-            for asked, count in recorder.requests.items():
-                self._put("headserve_requests_total", (*labels, *asked), count)
-            for phase, seconds in recorder.seconds.items():
-                self._fill("headserve_request_seconds", (*labels, phase), seconds)
-            self._fill("headserve_batch_rows", labels, recorder.rows)
-            for head in recorder.heads:
+        labels = (loaded.spec.name, str(loaded.spec.version))
+        self._put("headserve_queue_rows", labels, loaded.waiting_rows)
+        with loaded.statistics.counted() as counts:
+            self._requests(labels, counts)
+            self._runs(labels, counts)
+            for head in counts.heads:
                 self._head((*labels, head.spec.name), head)
 
-    def _head(self, labels: tuple[str, ...], head: HeadRecorder) -> None:
-        if head.counts is not None:
-            counts: dict[str, int] = {}
-            for name, count in zip(head.spec.classes or (), head.counts.tolist(), strict=True):
-                counts[name] = counts.get(name, 0) + count
-            for name, count in counts.items():
-                self._put("headserve_predictions_total", (*labels, name), count)
+    def refused(self, refusals: Refusals) -> None:
+        """Requests that got no version."""
+        for (model, api, status), count in refusals.counts.items():
+            self._put("headserve_requests_total", (model, "", api, "", str(status)), count)
+
+    def devices(self) -> None:
+        """The memory of every GPU."""
+        for device, bytes_by_kind in devices.memory().items():
+            for kind, used_bytes in bytes_by_kind.items():
+                self._put("headserve_device_memory_bytes", (device, kind), used_bytes)
+
+    def _requests(self, labels: tuple[str, str], counts: Counts) -> None:
+        for (api, head, status), count in counts.requests.items():
+            self._put("headserve_requests_total", (*labels, api, head, str(status)), count)
+        self._put("headserve_rejected_total", labels, counts.rejected)
+        self._put("headserve_expired_total", labels, counts.expired)
+        for outcome, seconds in (("success", counts.success), ("fail", counts.fail)):
+            self._fill("headserve_request_seconds", (*labels, outcome), seconds)
+        for phase, seconds in counts.seconds.items():
+            self._fill("headserve_phase_seconds", (*labels, phase), seconds)
+
+    def _runs(self, labels: tuple[str, str], counts: Counts) -> None:
+        rows = Histogram(ROWS)
+        times = [totals.infer.count for totals in counts.by_rows.values()]
+        rows.add(np.array(list(counts.by_rows), np.int64), np.array(times, np.int64))
+        self._fill("headserve_batch_rows", labels, rows)
+
+    def _head(self, labels: tuple[str, ...], head: HeadCounts) -> None:
+        for name, count in head.by_class.items():
+            self._put("headserve_predictions_total", (*labels, name), count)
         if head.scores is not None:
             self._fill("headserve_score_ratio", labels, head.scores)
         if head.unsure is not None:

@@ -34,24 +34,42 @@ FAMILIES = (
         "counter",
         "headserve_requests_total",
         (*_VERSION, "api", "head", "status"),
-        "Requests that have ended, in number; one for several heads counts for each, one that could not be read for none.",
+        "Requests for predictions that have ended, in number; one for several heads counts for each.",
     ),
     Described("counter", "headserve_rejected_total", _VERSION, "Requests that found the queue full (429), in number."),
     Described("counter", "headserve_expired_total", _VERSION, "Requests that had no answer in time (504), in number."),
     Described(
         "histogram",
         "headserve_request_seconds",
+        (*_VERSION, "outcome"),
+        "Time of a request from when its body is there until its answer is, in seconds.",
+    ),
+    Described(
+        "histogram",
+        "headserve_phase_seconds",
         (*_VERSION, "phase"),
         "Time of a request's decode, queue and encode, and of a run's compute, in seconds.",
     ),
     Described("histogram", "headserve_batch_rows", _VERSION, "Size of a run, in rows without padding."),
     Described("gauge", "headserve_queue_rows", _VERSION, "Requests that wait for a run, in rows."),
     Described("counter", "headserve_loads_total", _VERSION, "Times that the version was loaded, in number."),
+    Described(
+        "counter",
+        "headserve_reloads_total",
+        _VERSION,
+        "Times that it was loaded again: its folder or its options had changed, or it had been unloaded, in number.",
+    ),
     Described("counter", "headserve_load_failures_total", _VERSION, "Times that it could not be loaded, in number."),
     Described(
         "gauge", "headserve_version_state", (*_VERSION, "state"), "1 for the state that the version is in, 0 for others."
     ),
     Described("gauge", "headserve_version_resident_bytes", _VERSION, "Memory that loading it took, in bytes; 0 if unloaded."),
+    Described(
+        "gauge",
+        "headserve_device_memory_bytes",
+        ("device", "kind"),
+        "Memory of a GPU that TensorFlow uses, in bytes: now, and at most so far.",
+    ),
     Described("counter", "headserve_predictions_total", (*_HEAD, "class"), "Predictions of the class, in rows."),
     Described(
         "histogram",

@@ -122,6 +122,7 @@ def router(manager: Manager, runtime: Callable[[], dict[str, Any]]) -> APIRouter
 class NativeApi:
     """headserve's own protocol, for `service.inference`."""
 
+    name = "native"
     prefix = "/models"
 
     def call(self, path: str, headers: Headers, raw_path: str = "") -> Call | None:  # noqa: ARG002
@@ -130,11 +131,11 @@ class NativeApi:
             return None
         match path[len("/models/") :].split("/"):
             case [model, "predict"] if model:
-                return Call(native, model, api="native")
+                return Call(native, model)
             case [model, "versions", version, "predict"] if model:
-                return Call(native, model, version=version_number(version), api="native")
+                return Call(native, model, version=version_number(version))
             case [model, "labels", label, "predict"] if model and label:
-                return Call(native, model, label=label, api="native")
+                return Call(native, model, label=label)
         return None
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:

@@ -51,6 +51,7 @@ _MAX_VERSION = (1 << 63) - 1
 class V1Api:
     """TensorFlow Serving's protocol, for `service.inference`. `timeout_ms` is for requests that give none."""
 
+    name = "v1"
     prefix = "/v1"
 
     def __init__(self, timeout_ms: int = TIMEOUT_MS):
@@ -63,7 +64,7 @@ class V1Api:
             return None
         target = _target(found)
         codec = CODECS[found[4].lower()]()
-        return Call(codec, target.model, target.version, target.label, self._timeout_ms, "v1")
+        return Call(codec, target.model, target.version, target.label, self._timeout_ms)
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status that TensorFlow Serving would give, and the message."""

@@ -75,6 +75,7 @@ def router(manager: Manager, server_version: str) -> APIRouter:
 class V2Api:
     """The Open Inference Protocol, for `service.inference`."""
 
+    name = "v2"
     prefix = PREFIX
 
     def call(self, path: str, headers: Headers, raw_path: str) -> Call | None:  # noqa: ARG002
@@ -83,9 +84,9 @@ class V2Api:
             return None
         match path[len(PREFIX) + 1 :].split("/"):
             case ["models", model, "infer"] if model:
-                return Call(oip.OpenInference(_header_length(headers)), model, api="v2")
+                return Call(oip.OpenInference(_header_length(headers)), model)
             case ["models", model, "versions", version, "infer"] if model:
-                return Call(oip.OpenInference(_header_length(headers)), model, version=version_number(version), api="v2")
+                return Call(oip.OpenInference(_header_length(headers)), model, version=version_number(version))
         return None
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:

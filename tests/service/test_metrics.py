@@ -1,7 +1,10 @@
 """What `/metrics` tells of the real application after known requests."""
 
 import re
+import shutil
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +16,55 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import Settings, create_app
+from service.lifecycle.manager import Manager
 from service.metrics import FAMILIES, Metrics
-from service.metrics.heads import MOST_CLASSES, HeadRecorder
-from service.metrics.histogram import Histogram
-from service.metrics.recorder import FOLD, Recorder
-from service.statistics import BatchFacts, RequestFacts
-from service.types import HeadSpec, ModelSpec, TensorSpec
+from service.statistics import Refusals
+from service.statistics.heads import MOST_CLASSES
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 OLD, NEW = {"title": "Heat", "year": 1995, "budget": 6e7}, {"title": "Up", "year": 2009, "budget": 1.0}
 FILMS = {"model": "films", "version": "2"}
+BATCHES = ("requests_total", "phase_seconds_count", "batch_rows_count", "predictions_total", "score_ratio_count")
 
+Key = tuple[str, frozenset[tuple[str, str]]]
 Value = Callable[..., float | None]
 
 
-def values(client: httpx.Client) -> Value:
-    """A function that finds a sample of a scrape by its name and all of its labels."""
+def samples(client: httpx.Client) -> dict[Key, float]:
+    """Every sample of a scrape by its name and labels."""
     answer = client.get("/metrics")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
     families = text_string_to_metric_families(answer.text)
-    found = {(it.name, frozenset(it.labels.items())): it.value for family in families for it in family.samples}
+    return {(it.name, frozenset(it.labels.items())): it.value for family in families for it in family.samples}
+
+
+def values(client: httpx.Client) -> Value:
+    """A function that finds a sample of a scrape by its name and all of its labels."""
+    found = samples(client)
     return lambda name, **labels: found.get((f"headserve_{name}", frozenset(labels.items())))
 
 
-def labels(client: httpx.Client, name: str) -> set[str]:
-    """The values of a label, wherever they are."""
-    families = text_string_to_metric_families(client.get("/metrics").text)
-    return {it.labels[name] for family in families for it in family.samples if name in it.labels}
+def rise(client: httpx.Client, ask: Callable[[], httpx.Response], status: int = 200) -> Value:
+    """By how much samples rise when that is asked."""
+    before = values(client)
+    answer = ask()
+    assert answer.status_code == status, answer.text
+    after = values(client)
+    return lambda name, **labels: (after(name, **labels) or 0) - (before(name, **labels) or 0)
+
+
+def requests(client: httpx.Client, ask: Callable[[], httpx.Response]) -> dict[tuple[str, ...], float]:
+    """By how much `headserve_requests_total` rises, by model, version, protocol, head and status."""
+    before = samples(client)
+    ask()
+    after = samples(client)
+    names = ("model", "version", "api", "head", "status")
+    return {
+        tuple(dict(labels)[label] for label in names): value - before.get((name, labels), 0)
+        for (name, labels), value in after.items()
+        if name == "headserve_requests_total" and value != before.get((name, labels), 0)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -55,23 +79,18 @@ def served(app: FastAPI, serving: Any) -> Iterator[httpx.Client]:
         yield client
 
 
-def rise(client: httpx.Client, ask: Callable[[], httpx.Response], status: int = 200) -> Value:
-    """By how much samples rise when that is asked."""
-    before = values(client)
-    answer = ask()
-    assert answer.status_code == status, answer.text
-    after = values(client)
-    return lambda name, **labels: (after(name, **labels) or 0) - (before(name, **labels) or 0)
-
-
 def test_a_request_for_two_heads(served):
     body = {"instances": [OLD, NEW], "heads": ["genres", "age"]}
     rose = rise(served, lambda: served.post("/models/films/predict", json=body))
     asked = FILMS | {"api": "native", "status": "200"}
     assert [rose("requests_total", head=head, **asked) for head in ("genres", "age", "rating")] == [1, 1, 0]
     for phase in ("decode", "queue", "compute", "encode"):
-        assert rose("request_seconds_count", phase=phase, **FILMS) == 1
-        assert 0 < rose("request_seconds_sum", phase=phase, **FILMS) < 10
+        assert rose("phase_seconds_count", phase=phase, **FILMS) == 1
+        assert 0 < rose("phase_seconds_sum", phase=phase, **FILMS) < 10
+    assert rose("request_seconds_count", outcome="success", **FILMS) == 1
+    assert rose("request_seconds_count", outcome="fail", **FILMS) == 0
+    phases = (rose("phase_seconds_sum", phase=phase, **FILMS) for phase in ("decode", "queue", "compute", "encode"))
+    assert sum(phases) <= rose("request_seconds_sum", outcome="success", **FILMS) * 1.5
     assert (rose("batch_rows_count", **FILMS), rose("batch_rows_sum", **FILMS)) == (1, 2)
     assert [rose("batch_rows_bucket", le=le, **FILMS) for le in ("1.0", "2.0", "+Inf")] == [0, 1, 1]
 
@@ -82,10 +101,44 @@ def test_what_the_heads_answered(served):
     age, genres, rating = (FILMS | {"head": head} for head in ("age", "genres", "rating"))
     assert [rose("predictions_total", **age, **{"class": name}) for name in ("old", "new")] == [1, 2]
     assert (rose("score_ratio_count", **age), rose("score_ratio_sum", **age), rose("unsure_total", **age)) == (3, 3, 0)
-    # genres: 0 and 0, 0.1 and 0.7 twice
+    # Labels of genres: 0 and 0, then 0.1 and 0.7 twice.
+    assert [rose("predictions_total", **genres, **{"class": name}) for name in ("Action", "Drama")] == [0, 2]
     assert [rose("score_ratio_bucket", le=le, **genres) for le in ("0.1", "0.6", "0.7", "1.0")] == [1, 1, 3, 3]
     assert rose("unsure_total", **genres) == 1
     assert values(served)("score_ratio_count", **rating) is None
+
+
+def test_scores_and_classes_against_numpy(served):
+    """Of what the clients were told, in requests that share runs with others."""
+    rng = np.random.default_rng(0)
+    bodies = [
+        {"instances": [OLD | {"year": int(year)} for year in rng.integers(1950, 2050, rows)], "heads": "*"}
+        for rows in rng.integers(1, 40, 30)
+    ]
+    before = values(served)
+    with ThreadPoolExecutor(8) as pool:
+        answers = [
+            it.json()["predictions"] for it in pool.map(lambda body: served.post("/models/films/predict", json=body), bodies)
+        ]
+    after = values(served)
+
+    def rose(name: str, **labels: str) -> float:
+        return (after(name, **labels) or 0) - (before(name, **labels) or 0)
+
+    ids = np.concatenate([answer["age"]["class_ids"] for answer in answers]).ravel()
+    for number, name in enumerate(("old", "new")):
+        assert rose("predictions_total", head="age", **FILMS, **{"class": name}) == (ids == number).sum() > 0
+    for head in ("age", "genres"):
+        probabilities = np.concatenate([answer[head]["probabilities"] for answer in answers]).astype(np.float32)
+        largest = probabilities.max(axis=1)
+        assert rose("score_ratio_count", head=head, **FILMS) == len(largest)
+        assert rose("score_ratio_sum", head=head, **FILMS) == pytest.approx(largest.sum(dtype=np.float64))
+        for bound in ("0.1", "0.5", "0.7", "0.99"):
+            expected = (largest <= np.float32(bound)).sum()
+            assert rose("score_ratio_bucket", head=head, le=bound, **FILMS) == expected
+        assert rose("unsure_total", head=head, **FILMS) == (largest < 0.5).sum()
+    assert rose("batch_rows_sum", **FILMS) == len(ids)
+    assert rose("requests_total", head="age", api="native", status="200", **FILMS) == len(bodies)
 
 
 def test_keys_that_were_not_asked_for_are_not_counted(served):
@@ -95,56 +148,146 @@ def test_keys_that_were_not_asked_for_are_not_counted(served):
     assert rose("score_ratio_count", head="age", **FILMS) == 0
 
 
+def entry(name: str, datatype: str, value: object) -> dict[str, object]:
+    return {"name": name, "shape": [1], "datatype": datatype, "data": [value]}
+
+
+ROW = [entry("title", "BYTES", "Up"), entry("year", "INT64", 2009)]
+NATIVE, V1, V2 = "/models/films/predict", "/v1/models/films:predict", "/v2/models/films/infer"
+ALL = ("genres", "rating", "age")
+
+
 @pytest.mark.parametrize(
-    ("path", "body", "api"),
+    ("path", "body", "status", "heads"),
     [
-        pytest.param("/v1/models/films/versions/2:predict", {"signature_name": "predict", "instances": [OLD]}, "v1", id="v1"),
-        pytest.param(
-            "/v2/models/films/versions/2/infer",
-            {
-                "inputs": [
-                    {"name": "title", "shape": [1], "datatype": "BYTES", "data": ["Up"]},
-                    {"name": "year", "shape": [1], "datatype": "INT64", "data": [2009]},
-                ],
-            },
-            "v2",
-            id="v2",
-        ),
+        pytest.param(NATIVE, {"instances": [OLD]}, 200, ("genres",), id="native"),
+        pytest.param("/models/films/versions/2/predict", {"instances": [OLD], "heads": "*"}, 200, ALL, id="native, version"),
+        pytest.param(NATIVE, {"instances": [OLD], "heads": ["hacked"]}, 422, ("",), id="native, no such head"),
+        pytest.param(NATIVE, {"instances": []}, 422, ("",), id="native, no rows"),
+        pytest.param(NATIVE, "{", 400, ("",), id="native, broken"),
+        pytest.param(V1, {"signature_name": "predict", "instances": [OLD]}, 200, ALL, id="v1"),
+        pytest.param(V1, {"instances": [OLD]}, 200, (":serving_default",), id="v1, a signature that is no head's"),
+        pytest.param(V1, {"signature_name": "hacked", "instances": [OLD]}, 400, ("",), id="v1, no such signature"),
+        pytest.param(V1, {"instances": []}, 400, ("",), id="v1, no rows"),
+        pytest.param(V2, {"inputs": ROW}, 200, ALL, id="v2"),
+        pytest.param(V2, {"inputs": ROW, "outputs": [{"name": "age/class_ids"}]}, 200, ("age",), id="v2, one output"),
+        pytest.param(V2, {"inputs": ROW, "outputs": [{"name": "hacked"}]}, 400, ("",), id="v2, no such output"),
+        pytest.param(V2, {"inputs": ROW[:1]}, 400, ("",), id="v2, an input is missing"),
     ],
 )
-def test_other_protocols(served, path, body, api):
-    rose = rise(served, lambda: served.post(path, json=body))
-    assert rose("requests_total", head="age", api=api, status="200", **FILMS) == 1
+def test_every_protocol(served, path, body, status, heads):
+    api = {NATIVE: "native", V1: "v1", V2: "v2"}.get(path, "native")
+    content = {"content": body} if isinstance(body, str) else {"json": body}
+
+    def ask() -> httpx.Response:
+        answer = served.post(path, **content)
+        assert answer.status_code == status, answer.text
+        return answer
+
+    assert requests(served, ask) == {("films", "2", api, head, str(status)): 1 for head in heads}
 
 
-def test_outputs_of_a_signature_that_is_no_heads(served):
-    """TensorFlow traced `serving_default` apart from the heads of this model."""
-    rose = rise(served, lambda: served.post("/v1/models/films:predict", json={"instances": [OLD]}))
-    assert rose("requests_total", head=":serving_default", api="v1", status="200", **FILMS) == 1
+@pytest.mark.parametrize(
+    ("path", "body", "model", "api", "status"),
+    [
+        pytest.param("/models/hacked/predict", b"{}", "", "native", 404, id="no such model"),
+        pytest.param("/models/films/versions/77/predict", b"{}", "films", "native", 404, id="no such version"),
+        pytest.param("/models/films/versions/x/predict", b"{}", "", "native", 404, id="no version"),
+        pytest.param("/models/films/labels/hacked/predict", b"{}", "films", "native", 404, id="no such label"),
+        pytest.param("/models/broken/predict", b"{}", "broken", "native", 503, id="it has failed to load"),
+        pytest.param("/models/films/predict", b" " * 10_001, "films", "native", 413, id="a body that is too large"),
+        pytest.param("/v1/models/hacked:predict", b"{}", "", "v1", 404, id="v1, no such model"),
+        pytest.param("/v1/models/films/labels/hacked:predict", b"{}", "films", "v1", 400, id="v1, no such label"),
+        pytest.param("/v2/models/hacked/infer", b"{}", "", "v2", 404, id="v2, no such model"),
+        pytest.param("/v2/models/broken/infer", b"{}", "broken", "v2", 503, id="v2, it has failed to load"),
+    ],
+)
+def test_requests_that_get_no_version(served, path, body, model, api, status):
+    def ask() -> httpx.Response:
+        answer = served.post(path, content=body)
+        assert answer.status_code == status, answer.text
+        return answer
+
+    assert requests(served, ask) == {(model, "", api, "", str(status)): 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        pytest.param("POST", "/nothing", id="no path"),
+        pytest.param("POST", "/models/films/nothing", id="no path of a protocol"),
+        pytest.param("GET", "/models/films/predict", id="no POST"),
+        pytest.param("POST", "/v2/repository/index", id="no prediction"),
+    ],
+)
+def test_what_is_no_prediction_is_not_counted(served, method, path):
+    assert requests(served, lambda: served.request(method, path)) == {}
 
 
 def test_no_label_is_the_clients(served):
-    known = {name: labels(served, name) for name in ("model", "version", "head", "class")}
-    assert served.post("/models/hacked/predict", json={"instances": [OLD]}).status_code == 404
-    assert served.post("/models/films/versions/77/predict", json={"instances": [OLD]}).status_code == 404
-    assert served.post("/models/films/predict", json={"instances": [OLD], "heads": ["hacked"]}).status_code == 422
-    asked = FILMS | {"api": "native", "head": "", "status": "400"}
-    assert rise(served, lambda: served.post("/models/films/predict", content=b"{"), 400)("requests_total", **asked) == 1
-    after = {name: labels(served, name) for name in known}
-    assert after.pop("head") == known.pop("head") | {""}
-    assert after == known
+    """After all that was asked above, and this."""
+    before = samples(served)
+    for number in range(20):
+        name = f"hacked{number}"
+        body: dict[str, object] = {"instances": [OLD | {name: 1}], "heads": [name], "keys": [name]}
+        headers = {"x-request-id": name, "user-agent": name, "content-type": name}
+        for path in (NATIVE, V1, V2, f"/models/{name}/predict", f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"):
+            assert 400 <= served.post(path, json=body, headers=headers).status_code < 500
+        assert served.post(f"/models/films/versions/{number + 3}/predict", json=body).status_code == 404
+        assert served.post(f"/models/films/labels/{name}/predict", json=body).status_code == 404
+        served.request(name.upper(), NATIVE)
+    after = samples(served)
+    assert not [labels for _, labels in after if any("hacked" in value for _, value in labels)]
+    new = {(name, frozenset(labels)) for name, labels in after if (name, labels) not in before}
+    assert {name for name, _ in new} <= {"headserve_requests_total"}  # a status that nobody had been given
+    labels = {
+        label: {value for _, its in after for name, value in its if name == label} for label in ("model", "version", "head")
+    }
+    assert labels["model"] <= {"films", "vectors", "slow", "broken", ""}
+    assert labels["version"] <= {"1", "2", "7", ""}
+    assert labels["head"] <= {*ALL, ":serving_default", ""}
+
+
+def test_nothing_is_lost_under_load(served):
+    """More than are counted at a time, in many threads; seen at once, however few are left to be counted."""
+    threads, each = 8, 150
+    asked = FILMS | {"api": "native", "head": "age", "status": "200"}
+    before = values(served)
+
+    def work(_: int) -> None:
+        with httpx.Client(base_url=served.base_url, timeout=60) as client:
+            for _ in range(each):
+                assert client.post(NATIVE, json={"instances": [NEW], "heads": ["age"]}).status_code == 200
+
+    with ThreadPoolExecutor(threads) as pool:
+        scraping = pool.submit(lambda: [values(served)("requests_total", **asked) or 0 for _ in range(20)])
+        list(pool.map(work, range(threads - 1)))
+        seen = scraping.result()
+    after = values(served)
+    total = (threads - 1) * each
+    assert seen == sorted(seen)
+    for name, labels in (
+        ("requests_total", asked),
+        ("request_seconds_count", FILMS | {"outcome": "success"}),
+        ("phase_seconds_count", FILMS | {"phase": "queue"}),
+        ("batch_rows_sum", FILMS),
+        ("predictions_total", FILMS | {"head": "age", "class": "new"}),
+        ("score_ratio_count", FILMS | {"head": "age"}),
+    ):
+        assert (after(name, **labels) or 0) - (before(name, **labels) or 0) == total, name
 
 
 def test_versions(served):
     value = values(served)
     assert value("version_state", state="available", **FILMS) == 1
     assert value("version_state", state="failed", **FILMS) == 0
-    assert value("loads_total", **FILMS) == 1
+    assert (value("loads_total", **FILMS), value("reloads_total", **FILMS)) == (1, 0)
     assert value("version_resident_bytes", **FILMS) > 0
     assert value("queue_rows", **FILMS) == 0
     broken = {"model": "broken", "version": "1"}
     assert value("version_state", state="available", **broken) == 0
     assert value("load_failures_total", **broken) >= 1
+    assert value("loads_total", **broken) == 0
     assert value("queue_rows", **broken) is None
 
 
@@ -159,89 +302,90 @@ def test_what_is_unloaded_vanishes(served, app):
     assert value("batch_rows_count", **vectors) is None
     assert value("version_state", state="available", **vectors) == 0
     app.state.manager.load("vectors").result(60)
-    assert values(served)("requests_total", **asked) is None
-    assert values(served)("loads_total", **vectors) == 2
+    value = values(served)
+    assert value("requests_total", **asked) is None
+    assert (value("loads_total", **vectors), value("reloads_total", **vectors)) == (2, 1)
+
+
+@pytest.fixture
+def small(tmp_path, models, serving):
+    """A client of a server with one thread and a short queue, whose models are in `tmp_path`."""
+    shutil.copytree(models / "slow", tmp_path / "slow")
+    (tmp_path / "models.toml").write_text("[models.slow.batching]\nmax_batch_size = 1\nmax_enqueued_batches = 1\n")
+    app = create_app(Settings(models=tmp_path, compute_threads=1, settle_ms=0, poll_interval_ms=20))
+    with serving(app) as client:
+        yield client
+
+
+def test_rejected_and_expired(small):
+    slow = {"model": "slow", "version": "1"}
+    long = {"inputs": {"steps": [100_000]}, "heads": ["slow"]}
+
+    def ask(timeout_ms: str) -> int:
+        return small.post("/models/slow/predict", json=long, headers={"x-request-timeout-ms": timeout_ms}).status_code
+
+    assert ask("1") == 504
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(ask, ["600000"] * 8))
+    assert set(statuses) == {200, 429}
+    value = values(small)
+    assert value("expired_total", **slow) == 1
+    assert value("rejected_total", **slow) == statuses.count(429)
+    counts = [value("requests_total", api="native", head="slow", status=status, **slow) for status in ("200", "429", "504")]
+    assert counts == [statuses.count(200), statuses.count(429), 1]
+    assert value("request_seconds_count", outcome="success", **slow) == statuses.count(200)
+    assert value("request_seconds_count", outcome="fail", **slow) == statuses.count(429) + 1
+
+
+def test_reloads_of_a_version_that_is_changed_in_its_place(small, tmp_path):
+    slow = {"model": "slow", "version": "1"}
+    (tmp_path / "models.toml").write_text("[models.slow.batching]\nmax_batch_size = 2\n")
+    until_s = time.monotonic() + 60
+    while not values(small)("reloads_total", **slow):
+        assert time.monotonic() < until_s, "it is not loaded again"
+        time.sleep(0.02)
+    value = values(small)
+    assert (value("loads_total", **slow), value("reloads_total", **slow), value("load_failures_total", **slow)) == (2, 1, 0)
+    assert value("version_state", state="available", **slow) == 1
 
 
 def test_the_process_and_openmetrics(served):
-    assert "\nprocess_resident_memory_bytes " in served.get("/metrics").text
+    found = samples(served)
+    for name in ("process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"):
+        assert found[name, frozenset()] > 0
     answer = served.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     names = {family.name for family in openmetrics.text_string_to_metric_families(answer.text)}
     assert names >= {family.name.removesuffix("_total") for family in FAMILIES}
 
 
-def test_the_page_has_every_metric():
+def test_the_memory_of_gpus(served, monkeypatch):
+    """There is none here: what TensorFlow says of them is made up."""
+    import tensorflow as tf
+
+    assert "headserve_device_memory_bytes{" not in served.get("/metrics").text
+
+    class Gpu:
+        name = "/device:GPU:0"
+
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [Gpu()] if kind == "GPU" else [])
+    used = {"GPU:0": {"current": 1_000, "peak": 2_000}}
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", used.__getitem__)
+    value = values(served)
+    assert value("device_memory_bytes", device="GPU:0", kind="current") == 1_000
+    assert value("device_memory_bytes", device="GPU:0", kind="peak") == 2_000
+
+
+def test_the_page_has_every_metric(tmp_path):
     rows = re.findall(r"^\| `(headserve_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
     assert [(kind, name, tuple(re.findall(r"`(\w+)`", its)), text) for name, kind, its, text in rows] == list(FAMILIES)
-
-
-def test_two_registries_do_not_mix():
-    assert Metrics().registry is not Metrics().registry
-
-
-def spec() -> ModelSpec:
-    keys = (TensorSpec("class_ids", "int64", (-1, 1)), TensorSpec("probabilities", "float32", (-1, 2)))
-    head = HeadSpec("h", keys, classes=("a", "b"))
-    return ModelSpec("m", 1, (), (head,), {}, {})
-
-
-def test_facts_are_counted_when_there_are_many():
-    recorder = Recorder(spec())
-    for _ in range(FOLD - 1):
-        recorder.request(RequestFacts(200, (("h", "class_ids"),), 1, 1, 1, "native"))
-    assert not recorder.requests
-    recorder.request(RequestFacts(429, (("h", "class_ids"), ("h", "probabilities")), 1, 1, 0, "native"))
-    assert recorder.requests == {("native", "h", "200"): FOLD - 1, ("native", "h", "429"): 1}
-    recorder.request(RequestFacts(504, (), 1, 1, 0, "v2"))
-    with recorder.folded():
-        assert (recorder.rejected, recorder.expired, recorder.requests["v2", "", "504"]) == (1, 1, 1)
-
-
-def test_large_answers_are_not_kept():
-    recorder = Recorder(spec())
-    rows = 1 << 18
-    answer = {("h", "class_ids"): np.ones((rows, 1), np.int64), ("h", "embedding"): np.zeros(rows)}
-    recorder.run(BatchFacts(rows, [1], 1, 1, 1, [answer]))
-    assert recorder.heads[0].counts is not None
-    assert recorder.heads[0].counts.tolist() == [0, rows]
-
-
-def test_batches_add_up():
-    recorder = Recorder(spec())
-    for ids in ([[0], [1]], [[1]], [[7]]):
-        recorder.run(BatchFacts(len(ids), [10], 1, 2, 3, [{("h", "class_ids"): np.array(ids)}]))
-    with recorder.folded():
-        assert recorder.heads[0].counts is not None
-        assert recorder.heads[0].counts.tolist() == [1, 2]  # 7 is no class
-        assert recorder.seconds["compute"].sum == pytest.approx(18e-9)
-
-
-@pytest.mark.parametrize(
-    ("keys", "key", "array", "count", "unsure"),
-    [
-        pytest.param(["probabilities"], "probabilities", [[0.2, np.nan], [0.4, 0.6]], 1, 1, id="NaN is not sure"),
-        pytest.param(["logistic"], "logistic", [[0.2], [0.9]], 2, None, id="logistic alone"),
-        pytest.param(["probabilities"], "probabilities", np.zeros((0, 2)), 0, 0, id="no rows"),
-    ],
-)
-def test_scores(keys, key, array, count, unsure):
-    head = HeadRecorder(HeadSpec("h", tuple(TensorSpec(name, "float32", None) for name in keys)))
-    head.takes[key](np.array(array, np.float32))
-    assert head.scores is not None
-    assert (head.scores.buckets[-1], head.unsure) == (("+Inf", count), unsure)
-
-
-def test_a_head_of_too_many_classes_has_no_series_for_each():
-    keys = (TensorSpec("class_ids", "int64", (-1, 1)),)
-    most, more = (tuple(map(str, range(count))) for count in (MOST_CLASSES, MOST_CLASSES + 1))
-    assert HeadRecorder(HeadSpec("h", keys, classes=most)).counts is not None
-    assert HeadRecorder(HeadSpec("h", keys, classes=more)).takes == {}
+    others = re.findall(r"^\| `((?:process|python)_\w+)` \| (\w+) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)
+    registered = list(Metrics(Manager(tmp_path, None), Refusals()).registry.collect())
+    named = [(it.name + "_total" * (it.type == "counter"), it.type, it.documentation) for it in registered]
+    assert named == [(it.name, it.kind, it.help) for it in FAMILIES] + others
     assert str(MOST_CLASSES) in PAGE.read_text()
 
 
-def test_a_value_at_a_bound_is_below_it():
-    histogram = Histogram((0.1, 1.0))
-    histogram.add(np.array([0.1, 1.0, 1.1, np.inf], np.float32))
-    histogram.add(np.array([0.1]))
-    assert histogram.buckets == [("0.1", 2), ("1.0", 3), ("+Inf", 4)]
+def test_two_registries_do_not_mix(tmp_path):
+    manager = Manager(tmp_path, None)
+    assert Metrics(manager, Refusals()).registry is not Metrics(manager, Refusals()).registry
