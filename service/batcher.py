@@ -315,9 +315,13 @@ class Batcher:
         if self._seen is not None:
             waits = [max(began - int(request.arrived_s * 1e9), 0) for request in batch]
             facts = BatchFacts(rows, waits, stacked - began, ran - stacked, time.monotonic_ns() - ran)
-            whole = results if padded == rows else {output: results[output][:rows] for output in outputs if alike}
-            self._seen(facts, [whole] if alike and not alone else answers)
+            self._seen(facts, [_rows(results, outputs, rows, padded)] if alike and not alone else answers)
         return answers
+
+
+def _rows(results: Answer, outputs: Outputs, rows: int, computed_rows: int) -> Answer:
+    """The outputs without padding."""
+    return results if rows == computed_rows else {output: results[output][:rows] for output in outputs}
 
 
 def _too_late(name: str) -> DeadlineExceededError:

@@ -113,9 +113,14 @@ class _Page:
     def _put(self, name: str, labels: tuple[str, ...], value: float) -> None:
         family = self.families[name]
         if isinstance(family, CounterMetricFamily | GaugeMetricFamily):
-            family.add_metric(labels, float(value))
+            family.add_metric(_texts(labels), float(value))
 
     def _fill(self, name: str, labels: tuple[str, ...], histogram: Histogram) -> None:
         family = self.families[name]
         if isinstance(family, HistogramMetricFamily):
-            family.add_metric(labels, histogram.buckets, histogram.sum)
+            family.add_metric(_texts(labels), histogram.buckets, histogram.sum)
+
+
+def _texts(labels: tuple[str, ...]) -> list[str]:
+    """The labels as UTF-8 can have them: a folder's name need not be text."""
+    return [label.encode(errors="backslashreplace").decode() for label in labels]

@@ -1,15 +1,19 @@
 """What `/metrics` tells of the real application after known requests."""
 
+import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
+import orjson
 import pytest
 from fastapi import FastAPI
 from prometheus_client.openmetrics import parser as openmetrics
@@ -24,7 +28,6 @@ from service.statistics.heads import MOST_CLASSES
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 OLD, NEW = {"title": "Heat", "year": 1995, "budget": 6e7}, {"title": "Up", "year": 2009, "budget": 1.0}
 FILMS = {"model": "films", "version": "2"}
-BATCHES = ("requests_total", "phase_seconds_count", "batch_rows_count", "predictions_total", "score_ratio_count")
 
 Key = tuple[str, frozenset[tuple[str, str]]]
 Value = Callable[..., float | None]
@@ -307,6 +310,13 @@ def test_what_is_unloaded_vanishes(served, app):
     assert (value("loads_total", **vectors), value("reloads_total", **vectors)) == (2, 1)
 
 
+def until(condition: Callable[[], Any], what: str) -> None:
+    until_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < until_s, f"not within a minute: {what}"
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def small(tmp_path, models, serving):
     """A client of a server with one thread and a short queue, whose models are in `tmp_path`."""
@@ -337,13 +347,23 @@ def test_rejected_and_expired(small):
     assert value("request_seconds_count", outcome="fail", **slow) == statuses.count(429) + 1
 
 
+def test_a_client_that_hangs_up(small):
+    slow = {"model": "slow", "version": "1"}
+    content = orjson.dumps({"inputs": {"steps": [300_000]}, "heads": ["slow"]})
+    address = urlsplit(str(small.base_url))
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(
+            b"POST /models/slow/predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(content) + content
+        )
+        until(lambda: small.get("/models").json()["models"][0]["versions"][0]["requests"], "it has come")
+    until(lambda: values(small)("requests_total", api="native", head="slow", status="499", **slow), "it is counted")
+    assert values(small)("request_seconds_count", outcome="fail", **slow) == 1
+
+
 def test_reloads_of_a_version_that_is_changed_in_its_place(small, tmp_path):
     slow = {"model": "slow", "version": "1"}
     (tmp_path / "models.toml").write_text("[models.slow.batching]\nmax_batch_size = 2\n")
-    until_s = time.monotonic() + 60
-    while not values(small)("reloads_total", **slow):
-        assert time.monotonic() < until_s, "it is not loaded again"
-        time.sleep(0.02)
+    until(lambda: values(small)("reloads_total", **slow), "it is loaded again")
     value = values(small)
     assert (value("loads_total", **slow), value("reloads_total", **slow), value("load_failures_total", **slow)) == (2, 1, 0)
     assert value("version_state", state="available", **slow) == 1
@@ -384,6 +404,19 @@ def test_the_page_has_every_metric(tmp_path):
     named = [(it.name + "_total" * (it.type == "counter"), it.type, it.documentation) for it in registered]
     assert named == [(it.name, it.kind, it.help) for it in FAMILIES] + others
     assert str(MOST_CLASSES) in PAGE.read_text()
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9") / "1"
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    manager = Manager(tmp_path, None)
+    manager.start()
+    try:
+        page, _ = Metrics(manager, Refusals()).page("")
+    finally:
+        manager.stop()
+    assert rb'model="caf\\udce9"' in page
 
 
 def test_two_registries_do_not_mix(tmp_path):
