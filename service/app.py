@@ -23,12 +23,14 @@ from service.errors import HeadserveError, RequestError, UnknownPathError, Wrong
 from service.inference import Inference
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
+from service.metrics import Metrics
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_models
 from service.problems import Apis, answer_to, unexpected
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
+from service.statistics import Refusals
 from service.types import Loaded
 
 GARBAGE_AFTER = 20_000
@@ -58,11 +60,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(v2.router(manager, package_version()))
     app.include_router(v2_models.router(manager))
     app.include_router(v2_repository.router(manager, settings.admin_key, settings.max_body_bytes))
-    app.include_router(ops.router(manager))
+    refusals = Refusals()
+    app.include_router(ops.router(manager, Metrics(manager, refusals)))
     app.include_router(v1.router(manager))
     stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
     app.build_middleware_stack = lambda: Access(  # type: ignore[method-assign] # Starlette asks the instance for it
-        Inference(stack(), manager, apis, *limits), apis, settings.access_log
+        Inference(stack(), manager, apis, *limits, refusals), apis, settings.access_log
     )
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)

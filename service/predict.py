@@ -8,6 +8,7 @@ from service.api import Call, Encoded
 from service.batch import rows_of
 from service.lifecycle.manager import Manager
 from service.note import note
+from service.statistics import Request
 from service.types import InferResponse, nbytes
 
 P = ParamSpec("P")
@@ -20,7 +21,7 @@ VERSION_HEADER = b"x-model-version"
 """The header of an answer that says which version computed it."""
 
 
-async def predict(manager: Manager, call: Call, body: bytes, deadline: float) -> Encoded:
+async def predict(manager: Manager, call: Call, body: bytes, deadline: float, timed: Request) -> Encoded:
     """The encoded answer. A request is checked before it is queued, so that a bad one costs its sender only.
 
     Args:
@@ -28,6 +29,7 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float) ->
         call: which model, and the codec of body and answer.
         body: the request.
         deadline: seconds on the clock of `time.monotonic`; what the body says itself comes first, if it is earlier.
+        timed: is told how far it has come.
 
     Raises:
         HeadserveError: of the kind that fits; the protocol writes it, too.
@@ -35,7 +37,8 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float) ->
     codec, noted = call.codec, note.get()
     if noted is not None:
         noted.model = call.model
-    with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request() as timed:
+    with manager.acquire(call.model, call.version, call.label) as loaded:
+        timed.lent(loaded.statistics)
         spec = loaded.spec
         if noted is not None:
             noted.version, noted.timed = spec.version, timed
