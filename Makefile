@@ -65,11 +65,11 @@ test-newest: .venv-newest/.installed .venv-kserve/.installed $(TEST_MODELS)/.exp
 	HEADSERVE_TEST_MODELS=$(TEST_MODELS) HEADSERVE_KSERVE_PYTHON=.venv-kserve/bin/python $(NEWEST)/python -m pytest -m "not train"
 
 # Models for the tests of serving: exported by TensorFlow 2.15.1, whichever version serves them.
-$(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv tests/e2e/every_head.py)
+$(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv tests/e2e/every_head.py tests/e2e/canned.py)
 	@rm -rf $(TEST_MODELS) build/test-runs
 	@for model in penguins movies; do \
 	  $(BIN)/headserve train examples/$$model.toml --models $(TEST_MODELS) --runs build/test-runs --steps 50; done
-	@$(BIN)/python -m tests.e2e.every_head $(TEST_MODELS)
+	@for module in every_head canned; do $(BIN)/python -m tests.e2e.$$module $(TEST_MODELS); done
 	@touch $@
 
 .PHONY: lint

@@ -49,6 +49,8 @@ class Call(NamedTuple):
 class Api(Protocol):
     """One protocol."""
 
+    name: str
+    """What `/metrics` calls it: `native`."""
     prefix: str
     """What all of its paths begin with: `/models`."""
 

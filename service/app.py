@@ -27,6 +27,7 @@ from service.inference import Inference
 from service.keys_file import Keys
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
+from service.metrics import Metrics
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_keys, with_models
@@ -36,6 +37,7 @@ from service.polling import watching
 from service.problems import Apis, answer_to, unexpected
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
+from service.statistics import Refusals
 from service.tls import Tls
 from service.types import Loaded
 
@@ -72,10 +74,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(v2.router(seen, package_version()))
     app.include_router(v2_models.router(seen))
     app.include_router(v2_repository.router(seen, _check_admin(settings), settings.max_body_bytes))
-    app.include_router(ops.router(seen, names=keys is None))
+    refusals = Refusals()
+    app.include_router(ops.router(seen, Metrics(seen, refusals), names=keys is None))
     app.include_router(v1.router(seen))
     stack = app.build_middleware_stack
-    app.build_middleware_stack = lambda: _around(stack(), seen, apis, settings, keys)  # type: ignore[method-assign] # it is asked
+    front = partial(_around, manager=seen, apis=apis, refusals=refusals, settings=settings, keys=keys)
+    app.build_middleware_stack = lambda: front(stack())  # type: ignore[method-assign] # Starlette asks the instance for it
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
@@ -84,16 +88,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _around(app: ASGIApp, manager: Manager, apis: Apis, settings: Settings, keys: Keys | None) -> ASGIApp:
+def _around(app: ASGIApp, manager: Manager, apis: Apis, refusals: Refusals, settings: Settings, keys: Keys | None) -> ASGIApp:
     """What stands in front of FastAPI, which answers what is no request for predictions.
 
     What is outermost comes first: a refused request is logged, too, and a browser's question about origins needs no key.
     """
-    app, limits = Pages(app), (settings.max_body_bytes, settings.request_timeout_ms, settings.max_rows)
+    limits = settings.max_body_bytes, settings.request_timeout_ms, settings.max_rows
+    app = Pages(app)
     if keys is None:
-        app = Inference(app, manager, apis, *limits)
+        app = Inference(app, manager, apis, *limits, refusals)
     else:
-        app = Gate(Inference(Guard(app, apis), manager, apis, *limits, may_predict), apis, keys.ring)
+        app = Gate(Inference(Guard(app, apis), manager, apis, *limits, refusals, may_predict), apis, keys.ring)
     return Access(with_cors(app, settings.cors_origins), apis, settings.access_log)
 
 

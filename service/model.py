@@ -64,7 +64,7 @@ class Model:
         self._stackable = all(map(_has_rows, self.spec.inputs))
         self._batching = _batching(options)
         runs = [partial(self._run, servable) for servable in servables]
-        self.statistics = Statistics()
+        self.statistics = Statistics(self.spec.heads)
         self._batcher = Batcher(
             self.spec.name, runs, self._batching, threads=threads, share=self._share, seen=self.statistics.batch
         )

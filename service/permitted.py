@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
-from service.errors import UnauthorizedError
+from service.errors import InsufficientScopeError, UnauthorizedError
 from service.keys import Key
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import FileStatus, ModelStatus
@@ -57,6 +57,20 @@ class Permitted(Manager):
         """Those of the models that the key is for."""
         sees = _sees()
         return [spec for spec in self._all.specs if sees(spec.name)]
+
+    @property
+    def served(self) -> list[Loaded]:
+        """All: for metrics, which are of the server. Raises InsufficientScopeError for a key of some models."""
+        key = caller.get()
+        if key is None:
+            raise UnauthorizedError("This needs a key.")
+        if key.models is not None:
+            raise InsufficientScopeError("Metrics are of all models; this key is for some.")
+        return self._all.served
+
+    def knows(self, model: str) -> bool:
+        """As the manager's: asked after a request is answered, to count it."""
+        return self._all.knows(model)
 
     @property
     def models_file(self) -> FileStatus:

@@ -9,6 +9,7 @@ from service.batch import rows_of
 from service.errors import TooManyRowsError
 from service.lifecycle.manager import Manager
 from service.note import note
+from service.statistics import Request
 from service.types import InferResponse, nbytes
 
 P = ParamSpec("P")
@@ -21,7 +22,7 @@ VERSION_HEADER = b"x-model-version"
 """The header of an answer that says which version computed it."""
 
 
-async def predict(manager: Manager, call: Call, body: bytes, deadline: float, max_rows: int) -> Encoded:
+async def predict(manager: Manager, call: Call, body: bytes, deadline: float, max_rows: int, timed: Request) -> Encoded:
     """The encoded answer. A request is checked before it is queued, so that a bad one costs its sender only.
 
     Args:
@@ -30,6 +31,7 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ma
         body: the request.
         deadline: seconds on the clock of `time.monotonic`; what the body says itself comes first, if it is earlier.
         max_rows: how many it may ask for.
+        timed: is told how far it has come.
 
     Raises:
         HeadserveError: of the kind that fits; the protocol writes it, too.
@@ -37,7 +39,8 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ma
     codec, noted = call.codec, note.get()
     if noted is not None:
         noted.model = call.model
-    with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request() as timed:
+    with manager.acquire(call.model, call.version, call.label) as loaded:
+        timed.lent(loaded.statistics)
         spec = loaded.spec
         if noted is not None:
             noted.version, noted.timed = spec.version, timed

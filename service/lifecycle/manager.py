@@ -148,6 +148,15 @@ class Manager:
         return [shared.loaded.spec for shared in served if shared is not None]
 
     @property
+    def served(self) -> list[Loaded]:
+        """Every version that is served."""
+        return [shared.loaded for route in self._table.routes.values() for shared in route.available.values()]
+
+    def knows(self, model: str) -> bool:
+        """Whether there is a model of that name."""
+        return model in self._table.routes
+
+    @property
     def models_file(self) -> FileStatus:
         """Whether `models.toml` is in force as it stands."""
         return FileStatus(str(self._options.path), self._options.error)
@@ -227,6 +236,7 @@ class Manager:
                 record.outcome = None
                 record.shared = Shared(record.loaded, partial(self._idle, record))
                 record.attempts, record.error = 0, None
+                record.tally.loads += 1
                 if record.id in ledger.wanted:
                     record.move(State.AVAILABLE)
                     self._reporter.available(record)

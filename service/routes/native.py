@@ -122,6 +122,7 @@ def router(manager: Manager, runtime: Callable[[], dict[str, Any]]) -> APIRouter
 class NativeApi:
     """headserve's own protocol, for `service.inference`."""
 
+    name = "native"
     prefix = "/models"
 
     def call(self, path: str, headers: Headers, raw_path: str = "") -> Call | None:  # noqa: ARG002

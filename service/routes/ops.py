@@ -1,10 +1,11 @@
-"""Health: `/livez` (the process answers) and `/readyz` (it can predict)."""
+"""Health: `/livez` (the process answers) and `/readyz` (it can predict); `/metrics` for Prometheus."""
 
-from fastapi import APIRouter, Response
+import orjson
+from fastapi import APIRouter, Request, Response
 
 from service.lifecycle.manager import Manager
+from service.metrics import Metrics
 from service.routes import docs
-from service.routes.common import json_response
 
 _NAMES = docs.array(docs.TEXT)
 _ALIVE = docs.members(status={"const": "alive"})
@@ -17,15 +18,18 @@ _READYZ_DOCS: docs.Responses = {
     503: docs.body("Loading, ending, or no model.", _NOT_READY),
 }
 
+_METRICS_DOCS: docs.Responses = {200: docs.body("They are in docs/metrics.md.", docs.TEXT, "text/plain")}
+_METRICS_DOCS[200]["content"]["application/openmetrics-text"] = {"schema": docs.TEXT}
 
-def router(manager: Manager, names: bool) -> APIRouter:
+
+def router(manager: Manager, metrics: Metrics, names: bool) -> APIRouter:
     """The routes that an orchestrator asks, without a key; `names`: whether they tell of models by name."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/livez", summary="Is the process alive?", responses=_LIVEZ_DOCS)
     async def livez() -> Response:
         """Always 200: the event loop answers, also while models load and compute."""
-        return json_response({"status": "alive"})
+        return _json({"status": "alive"})
 
     @routes.get("/readyz", summary="Can it predict?", responses=_READYZ_DOCS)
     async def readyz() -> Response:
@@ -46,6 +50,16 @@ def router(manager: Manager, names: bool) -> APIRouter:
         else:
             status = "degraded" if failed else "ready"
         models = {"ready": ready, "loading": loading, "failed": failed} if names else {}
-        return json_response({"status": status} | models, 200 if answers else 503)
+        return _json({"status": status} | models, 200 if answers else 503)
+
+    @routes.get("/metrics", summary="Metrics for Prometheus", response_class=Response, responses=_METRICS_DOCS)
+    def scrape(request: Request) -> Response:
+        """Requests, times, batches, versions and predictions of every head, as Prometheus or OpenMetrics text."""
+        page, media_type = metrics.page(request.headers.get("accept", ""))
+        return Response(page, headers={"content-type": media_type})
 
     return routes
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")

@@ -51,6 +51,7 @@ _MAX_VERSION = (1 << 63) - 1
 class V1Api:
     """TensorFlow Serving's protocol, for `service.inference`. `timeout_ms` is for requests that give none."""
 
+    name = "v1"
     prefix = "/v1"
 
     def __init__(self, timeout_ms: int = TIMEOUT_MS):

@@ -75,6 +75,7 @@ def router(manager: Manager, server_version: str) -> APIRouter:
 class V2Api:
     """The Open Inference Protocol, for `service.inference`."""
 
+    name = "v2"
     prefix = PREFIX
 
     def call(self, path: str, headers: Headers, raw_path: str) -> Call | None:  # noqa: ARG002

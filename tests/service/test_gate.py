@@ -43,7 +43,16 @@ READING = (
     "/v2/models/{model}/versions/2",
     "/v2/models/{model}/versions/2/stats",
 )
-OF_ALL = ("/models", "/v1/models", "/v2", "/v2/models/stats", "/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css")
+OF_ALL = (
+    "/models",
+    "/v1/models",
+    "/v2",
+    "/v2/models/stats",
+    "/docs",
+    "/openapi.json",
+    "/static-offline-docs/swagger-ui.css",
+    "/metrics",
+)
 CHANGING = ("/v2/repository/models/{model}/load", "/v2/repository/models/{model}/unload")
 
 
@@ -198,6 +207,14 @@ def test_lists_show_the_key_s_models_only(keyed):
         assert names(path, "films") == {"films"}
     assert names("/v2/repository/index", "all", "POST") == {"films", "vectors", "slow", "broken"}
     assert names("/v2/repository/index", "films", "POST") == {"films"}
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics%0a"])
+def test_metrics_are_for_keys_of_all_models(keyed, path):
+    answer = keyed.ask("GET", path, "films")
+    assert answer.status_code in (403, 404)
+    assert "vectors" not in answer.text
+    assert "vectors" in keyed.ask("GET", "/metrics", "read").text
 
 
 def test_the_document_says_which_operations_need_a_key(keyed):
