@@ -185,6 +185,11 @@ class Request(AbstractContextManager["Request"]):
         self.facts = RequestFacts(status, self._outputs or (), decode, infer, encode)
         self._ended(self.facts)
 
+    @property
+    def at_ns(self) -> int:
+        """When the last of its steps ended, on the clock of `time.perf_counter_ns`."""
+        return self._at
+
     def _lap(self) -> int:
         now = time.perf_counter_ns()
         lap, self._at = now - self._at, now
