@@ -32,7 +32,8 @@ def _exporter(name: str, environment: Mapping[str, str]) -> SpanExporter:
         exporter: SpanExporter = entry.load()()
         return exporter
     raise ConfigError(
-        f"{said}: no installed package has the exporter {entry_name!r}; headserve[otel] brings {DEFAULT_PROTOCOL} and console."
+        f"{said}: no installed package has the exporter {entry_name!r}; pip install opentelemetry-exporter-"
+        f"{entry_name.replace('_', '-')}, or do without: headserve[otel] brings OTLP as {DEFAULT_PROTOCOL}."
     )
 
 

@@ -35,13 +35,17 @@ class RequestTrace:
             part.trace = self
             self._waiting.add(part)
 
-    def taken(self, part: Waiting, at_ns: int) -> None:
-        """It waits no more. Told once; that a batch which failed is run again in parts is no second wait."""
+    def taken(self, part: Waiting) -> bool:
+        """Whether it has waited until now: a batch that failed is run again in parts, and what has ended waits no more."""
         try:
             self._waiting.remove(part)
         except KeyError:
-            return
-        self.step("queue", int(part.arrived_s * 1e9), at_ns)
+            return False
+        return True
+
+    def waited(self, part: Waiting, until_ns: int) -> None:
+        """It waits no more."""
+        self.step("queue", int(part.arrived_s * 1e9), until_ns)
 
     def step(self, name: str, began_ns: int, ended_ns: int) -> None:
         """A step of it is over; times are of `time.monotonic`."""
@@ -56,8 +60,9 @@ class RequestTrace:
             failure: the error that ended it without an answer.
         """
         ended_ns = time.monotonic_ns()
-        for part in list(self._waiting):  # in vain: its time was over, or the client gone
-            self.taken(part, ended_ns)
+        for part in list(self._waiting):
+            if self.taken(part):  # in vain: its time was over, or the client gone
+                self.waited(part, ended_ns)
         if noted.timed is not None:
             self._steps(noted.timed)
         for key, value in (("http.response.status_code", status), *_about(noted)):
