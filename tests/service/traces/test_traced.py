@@ -190,7 +190,7 @@ def test_a_fault_of_the_server_is_an_error(traced, receiver):
 
 def test_a_request_that_is_too_late_while_it_runs(traced, receiver):
     """Its run is longer than the request, and is told all the same."""
-    slow = {"instances": [3_000_000], "heads": ["slow"]}
+    slow = {"instances": [300_000], "heads": ["slow"]}
     answer = traced.post("/models/slow/predict", json=slow, headers={"X-Request-Timeout-Ms": "20"})
     trace_id, span_id, _ = ids(answer)
     assert answer.status_code == 504
