@@ -1,5 +1,6 @@
 """What makes a trace of every request for predictions: it stands in front of what answers them, if `traces` is set."""
 
+from collections.abc import Awaitable
 from typing import Any, NamedTuple
 
 from opentelemetry.trace import Span, SpanContext
@@ -93,12 +94,12 @@ class _Answer:
         self._headers = _headers(context)
         self.status: int | None = None
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """As the server's."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), *self._headers]
-        await self._send(message)
+        return self._send(message)
 
 
 def _headers(context: SpanContext) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,8 @@ import socket
 
 import pytest
 
+from service.routes.native import NativeApi
+from service.routes.v1 import V1Api
 from tests.service.traces.receiver import Receiver, Span
 
 CALLER = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
@@ -169,6 +171,19 @@ def test_a_fault_of_the_client_is_no_error(traced, receiver, path, body, status,
         or status == 404
     )
     assert spans.keys() - {"server"} == steps
+
+
+@pytest.mark.parametrize(
+    ("api", "path", "route"),
+    [
+        pytest.param(NativeApi(), "/models/a/labels/b/predict", "/models/{model}/labels/{label}/predict", id="native, a label"),
+        pytest.param(V1Api(), "/v1/models/a/labels/b:regress", "/v1/models/{model}/labels/{label}:regress", id="v1, a label"),
+        pytest.param(V1Api(), "/v1/models/a:CLASSIFY", "/v1/models/{model}:classify", id="v1, classify"),
+        pytest.param(V1Api(), "/v1/models/a:multiInference", "/v1/models/{model}:multiInference", id="v1, multi-inference"),
+    ],
+)
+def test_routes(api, path, route):
+    assert api.route(api.call(path, {}, path)) == route
 
 
 def test_a_path_that_names_no_version_has_no_route(traced, receiver):
