@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from service import devices
 from service.access import Access
@@ -33,6 +34,9 @@ from service.routes import ops, v1, v2, v2_models, v2_repository
 from service.statistics import Refusals
 from service.types import Loaded
 
+if TYPE_CHECKING:  # OpenTelemetry's SDK is an extra
+    from service.traces.tracing import Tracing
+
 GARBAGE_AFTER = 20_000
 """How many objects more than before make Python look for garbage among the young."""
 SUMMARY = "Predictions of SavedModels by head and prediction key, in one run of the network."
@@ -44,13 +48,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; models begin to be loaded when its lifespan starts."""
     settings = settings or Settings()
     timing = Timing(settings.poll_interval_ms, settings.settle_ms, settings.load_threads, settings.watch)
-    manager = Manager(settings.models, _loader(settings), settings.models_config, timing)
+    tracing = _tracing(settings)
+    manager = Manager(settings.models, _loader(settings, tracing), settings.models_config, timing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(manager.start)
         yield
         await asyncio.to_thread(manager.stop)
+        if tracing is not None:  # after the last runs
+            await asyncio.to_thread(tracing.stop)
 
     # The page at /docs brings its own scripts: it works where there is no internet.
     app = FastAPIOffline(title="headserve", version=package_version(), summary=SUMMARY, lifespan=lifespan, redoc_url=None)
@@ -64,9 +71,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(ops.router(manager, Metrics(manager, refusals)))
     app.include_router(v1.router(manager))
     stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
-    app.build_middleware_stack = lambda: Access(  # type: ignore[method-assign] # Starlette asks the instance for it
-        Inference(stack(), manager, apis, *limits, refusals), apis, settings.access_log
-    )
+
+    def in_front() -> ASGIApp:
+        inference = Inference(stack(), manager, apis, *limits, refusals)
+        return Access(inference if tracing is None else tracing.around(inference, apis), apis, settings.access_log)
+
+    app.build_middleware_stack = in_front  # type: ignore[method-assign] # Starlette asks the instance for it
     for kind, handler in _handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
@@ -74,7 +84,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     return app
 
 
-def _loader(settings: Settings) -> Load:
+def _tracing(settings: Settings) -> "Tracing | None":
+    """Traces, if they are wanted. Raises ModuleNotFoundError without the extra `otel`."""
+    if not settings.traces:
+        return None
+    from service.traces.tracing import tracing
+
+    return tracing(package_version())
+
+
+def _loader(settings: Settings, tracing: "Tracing | None") -> Load:
     """Loads a version; the first one brings TensorFlow with it."""
 
     @cache
@@ -89,7 +108,8 @@ def _loader(settings: Settings) -> Load:
     def load(name: str, version: int, folder: Path, options: ModelOptions) -> Loaded:
         with preparing:
             prepare()
-        return load_model(name, version, folder, options, settings.compute_threads)
+        traces = None if tracing is None else tracing.of(name, version)
+        return load_model(name, version, folder, options, settings.compute_threads, traces)
 
     preparing = threading.Lock()
     return load

