@@ -29,6 +29,7 @@ from service.openapi import with_models
 from service.problems import Apis, answer_to, unexpected
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
+from service.signature import read_public_keys
 from service.types import Loaded
 
 GARBAGE_AFTER = 20_000
@@ -42,7 +43,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; models begin to be loaded when its lifespan starts."""
     settings = settings or Settings()
     timing = Timing(settings.poll_interval_ms, settings.settle_ms, settings.load_threads, settings.watch)
-    manager = Manager(settings.models, _loader(settings), settings.models_config, timing)
+    if settings.require_signature is not None:
+        read_public_keys(settings.require_signature)  # a wrong file is said at once, not by every model
+    manager = Manager(settings.models, _loader(settings), settings.models_config, timing, settings.require_signature)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
