@@ -5,7 +5,6 @@ is JSON, too: the model's name, the version, and size and sha256 of every other 
 """
 
 import base64
-import binascii
 import os
 import re
 from contextlib import suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from service.errors import ConfigError, ModelLoadError
 from service.version_files import VersionFiles
@@ -89,7 +88,7 @@ def check(files: VersionFiles, public_keys: Path) -> None:
     try:
         content = SignatureFile.model_validate_json(path.read_bytes())
         signature = base64.b64decode(content.signature, validate=True)
-    except (OSError, ValidationError, binascii.Error) as error:
+    except (OSError, ValueError) as error:  # of pydantic and base64, too
         raise ModelLoadError(f"{path} is no signature of a version. 'headserve sign' writes one.") from error
     if not any(_is_of(key, signature, content.manifest) for key in keys):
         raise ModelLoadError(f"{path} is not a signature by a key of {public_keys}: it was made with another key, or altered.")

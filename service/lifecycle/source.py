@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from errno import ELOOP, ENOENT, ENOTDIR
 from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple
@@ -103,6 +104,8 @@ def _marker(file: Path) -> tuple[int, int] | None:
     """Tells one file from another in its place; None when there is none."""
     try:
         status = file.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in {ENOENT, ENOTDIR, ELOOP}:  # not there, or a link that leads nowhere
+            return None
+        raise
     return (status.st_ino, status.st_mtime_ns) if S_ISREG(status.st_mode) else None
