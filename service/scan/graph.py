@@ -1,7 +1,7 @@
 """A MetaGraph as the scan sees it: its graph and functions, what a run of it reaches, where a tensor's value comes from.
 
 It looks at protocol buffers from the outside, by the names of their members, and computes nothing. A place is a function's
-name, None for the graph itself, and the name of a node in it.
+name, None for the graph itself, and the name of a node or a tensor in it.
 """
 
 from collections import Counter, defaultdict
@@ -52,7 +52,7 @@ class Graph:
 
     def node(self, place: Place) -> Any:
         """The node at a place, None where there is none."""
-        return self.scopes[place[0]].nodes.get(place[1])
+        return self.scopes[place[0]].nodes.get(node_of(place[1]))
 
     def reached(self, tensors: Iterable[str]) -> Reached:
         """What may be executed when these tensors, or nodes, of the graph are asked for."""
@@ -82,7 +82,7 @@ class Graph:
         return found & self.functions.keys()
 
     def origins(self, place: Place, through: Collection[str]) -> set[Place]:
-        """Where a tensor's value is made.
+        """Where a tensor's value is made: tensors, those of the graph itself spelled as `tensor_name` does.
 
         Args:
             place: a function, and the tensor's name in it.
@@ -94,7 +94,7 @@ class Graph:
         todo = [place]
         while todo:
             function, tensor = todo.pop()
-            here = (function, node_of(tensor))
+            here = (function, tensor_name(tensor))
             if here in seen:
                 continue
             seen.add(here)
@@ -150,10 +150,10 @@ class Graph:
 
         It is where the variable's name is used once, and its handle for assigning and reading in the graph itself only.
         """
-        handle = self.node((function, node_of(next(data_inputs(read), ""))))
+        handle = self.node((function, next(data_inputs(read), "")))
         if function is not None or handle is None or handle.op != "VarHandleOp":
             return None
-        if self._variables[_shared_name(handle)] != 1:
+        if self._variables[_shared_name(handle)] != 1 or self._variables[None]:
             return None
         assigned: list[Place] = []
         for user in self._users[handle.name]:
@@ -164,8 +164,8 @@ class Graph:
         return assigned
 
     @cached_property
-    def _variables(self) -> Counter[bytes]:
-        """How many nodes there are for each variable, by the name that it has at run time."""
+    def _variables(self) -> Counter[bytes | None]:
+        """How many nodes there are for each variable, by the name that it has at run time; None: callers give the name."""
         nodes = (node for scope in self.scopes.values() for node in scope.nodes.values())
         return Counter(_shared_name(node) for node in nodes if node.op == "VarHandleOp")
 
@@ -183,6 +183,11 @@ def node_of(tensor: str) -> str:
     return tensor.removeprefix("^").partition(":")[0]
 
 
+def tensor_name(tensor: str) -> str:
+    """A tensor's name without the `:0` of a first output, which may be left out."""
+    return tensor.removesuffix(":0")
+
+
 def data_inputs(node: Any) -> Iterator[str]:
     """A node's inputs without the control inputs."""
     return (tensor for tensor in node.input if not tensor.startswith("^"))
@@ -193,9 +198,11 @@ def attribute(node: Any, name: str) -> Any:
     return node.attr.get(name)
 
 
-def _shared_name(node: Any) -> bytes:
+def _shared_name(node: Any) -> bytes | None:
     value = attribute(node, "shared_name")
-    return b"" if value is None else bytes(value.s)
+    if value is None:
+        return b""
+    return bytes(value.s) if value.WhichOneof("value") == "s" else None
 
 
 def _function(function: Any) -> Scope:

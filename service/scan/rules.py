@@ -36,6 +36,9 @@ _NO_DESCRIPTORS = "reads a file of descriptors"
 RULES = {
     "Const": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "ParseTensor": Rule("out_type", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
+    "DeserializeSparse": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
+    "DeserializeManySparse": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
+    "RestoreV2": Rule("dtypes", "list", lambda dtypes: _HANDLES.isdisjoint(dtypes.type), _NO_HANDLES),
     "PrintV2": Rule("output_stream", "s", lambda stream: stream in _STREAMS, "prints to a file"),
     "FixedUnigramCandidateSampler": Rule("vocab_file", "s", lambda name: not name, "reads a file"),
     "DecodeProtoV2": Rule("descriptor_source", "s", _within, _NO_DESCRIPTORS),
@@ -84,11 +87,9 @@ def assets_of(meta_graph: Any) -> dict[str, str]:
 
 def _reason(node: Any, functions: Collection[str | None]) -> str | None:
     """What is wrong with a node by itself."""
-    if node.op in allowed():
+    if node.op in allowed() or node.op in FILES:
         rule = RULES.get(node.op)
         return None if rule is None or _fits(rule, attribute(node, rule.attribute)) else rule.reason
-    if node.op in FILES:
-        return None
     if node.op in refused():
         return refused()[node.op]
     return None if node.op in functions else UNKNOWN

@@ -87,6 +87,9 @@ NOT_ASSET = "'InitializeTableFromTextFileV2' at node 'read' of function 'fill' r
         ),
         pytest.param((*VARIABLE, FILL), """function { signature { name: 'f' } node_def { name: 'alias' op: 'VarHandleOp'
             attr { key: 'shared_name' value { s: 'words' } } } }""", id="a variable with a handle in a function"),
+        pytest.param((*VARIABLE, FILL), """function { signature { name: 'f' } node_def { name: 'alias' op: 'VarHandleOp'
+            attr { key: 'shared_name' value { placeholder: 'n' } } } }""", id="a variable whose name the caller gives"),
+        pytest.param((node("path", "Pack"), call("init", "fill", "t", "path:1")), "", id="another output of the node"),
         pytest.param((*VARIABLE, FILL, call("c", "g", "variable")), """function { signature { name: 'g'
             input_arg { name: 'v' } } node_def { name: 'a' op: 'AssignVariableOp' input: 'v' } }""", id="a handle given away"),
         pytest.param(

@@ -56,6 +56,16 @@ def found(model) -> list[str]:
             id="a handle as a constant",
         ),
         pytest.param(
+            "name: 'n' op: 'RestoreV2' attr { key: 'dtypes' value { list { type: DT_FLOAT type: DT_VARIANT } } }",
+            "'RestoreV2' at node 'n' makes handles of resources out of data",
+            id="a handle out of a checkpoint",
+        ),
+        pytest.param(
+            "name: 'n' op: 'DeserializeSparse' attr { key: 'dtype' value { type: DT_RESOURCE } }",
+            "'DeserializeSparse' at node 'n' makes handles of resources out of data",
+            id="a handle out of a sparse tensor",
+        ),
+        pytest.param(
             "name: 'n' op: 'ParseTensor' attr { key: 'out_type' value { type: DT_RESOURCE } }",
             "'ParseTensor' at node 'n' makes handles of resources out of data",
             id="a handle out of a string",
@@ -64,7 +74,7 @@ def found(model) -> list[str]:
 )
 def test_a_node(node: str, message: str) -> None:
     assert found(graph(f"node {{ {node} }}"))[0].startswith(message)
-    (in_function,) = found(graph("", f"function {{ signature {{ name: 'f' }} node_def {{ {node} }} }}"))
+    in_function, *_ = found(graph("", f"function {{ signature {{ name: 'f' }} node_def {{ {node} }} }}"))
     assert in_function.startswith(message.partition(" at node")[0])
     assert " at node 'n' of function 'f' " in in_function
 
