@@ -1,5 +1,7 @@
 """The lists are whole: every operation that TensorFlow registers was looked at."""
 
+from pathlib import Path
+
 import pytest
 
 from service.scan.operations import FILES, UNKNOWN, allowed, refused
@@ -31,6 +33,12 @@ def test_the_lists_are_sorted() -> None:
 
     lines = [line for line in (files("service.scan") / "allowed.txt").read_text().splitlines() if not line.startswith("#")]
     assert lines == sorted(set(lines))
+
+
+def test_the_page_counts_them_right() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "model-security.md").read_text()
+    assert f"{len(allowed()):,} operations" in page
+    assert f"{len(refused()):,} operations" in page
 
 
 @pytest.mark.parametrize(
