@@ -31,6 +31,7 @@ from service.openapi import with_models
 from service.problems import Apis, answer_to, unexpected
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
+from service.signature import read_public_keys
 from service.statistics import Refusals
 from service.types import Loaded
 
@@ -49,7 +50,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     timing = Timing(settings.poll_interval_ms, settings.settle_ms, settings.load_threads, settings.watch)
     tracing = _tracing(settings)
-    manager = Manager(settings.models, _loader(settings, tracing), settings.models_config, timing)
+    signers = settings.require_signature
+    if signers is not None:
+        read_public_keys(signers)  # a wrong file is said at once, not by every model
+    manager = Manager(settings.models, _loader(settings, tracing), settings.models_config, timing, signers)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

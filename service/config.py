@@ -21,6 +21,9 @@ class Settings(BaseSettings):
     models_config: Path | None = Field(
         default=None, description="TOML file with options of each model; default: <models>/models.toml, if it is there."
     )
+    require_signature: Path | None = Field(
+        default=None, description="PEM file of Ed25519 public keys: only versions that one of them has signed are loaded."
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, in bytes.")

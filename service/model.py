@@ -18,6 +18,8 @@ from service.discovery import SERVING_DEFAULT
 from service.errors import HeadserveError, ModelLoadError
 from service.lanes import Traces
 from service.model_options import BatchingOptions, ModelOptions
+from service.saved_model import read, scanned
+from service.scan import refusal
 from service.servable import Servable
 from service.servable import load as load_servable
 from service.statistics import Statistics
@@ -44,10 +46,13 @@ def load(
         traces: who is told of requests and runs.
 
     Raises:
-        ModelLoadError: TensorFlow or the model card says no, or the options name a device that does not exist.
+        ModelLoadError: the scan, TensorFlow or the model card says no, or the options name a device that does not exist.
     """
+    saved_model = read(folder)
+    if not options.trusted and (findings := scanned(saved_model, folder)):
+        raise ModelLoadError(refusal(findings))
     devices = replica_devices(options.compute.devices)
-    servables = [load_servable(name, version, folder, device, options.compute) for device in devices]
+    servables = [load_servable(name, version, folder, device, options.compute, saved_model) for device in devices]
     return Model(servables, folder, options, threads or os.cpu_count() or 1, traces)
 
 
