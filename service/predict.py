@@ -6,6 +6,7 @@ from typing import ParamSpec, TypeVar
 
 from service.api import Call, Encoded
 from service.batch import rows_of
+from service.errors import TooManyRowsError
 from service.lifecycle.manager import Manager
 from service.note import note
 from service.statistics import Request
@@ -21,7 +22,7 @@ VERSION_HEADER = b"x-model-version"
 """The header of an answer that says which version computed it."""
 
 
-async def predict(manager: Manager, call: Call, body: bytes, deadline: float, timed: Request) -> Encoded:
+async def predict(manager: Manager, call: Call, body: bytes, deadline: float, max_rows: int, timed: Request) -> Encoded:
     """The encoded answer. A request is checked before it is queued, so that a bad one costs its sender only.
 
     Args:
@@ -29,6 +30,7 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ti
         call: which model, and the codec of body and answer.
         body: the request.
         deadline: seconds on the clock of `time.monotonic`; what the body says itself comes first, if it is earlier.
+        max_rows: how many it may ask for.
         timed: is told how far it has come.
 
     Raises:
@@ -44,8 +46,14 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ti
             noted.version, noted.timed = spec.version, timed
         request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
         timed.decoded(request)
+        rows = rows_of(request.inputs)
+        if rows is not None and rows > max_rows:
+            raise TooManyRowsError(
+                f"Expected at most {max_rows} rows, but got {rows}; send fewer at once, or raise HEADSERVE_MAX_ROWS.",
+                max_rows=max_rows,
+            )
         if noted is not None:
-            noted.rows = rows_of(request.inputs)
+            noted.rows = rows
         if request.deadline is not None:
             deadline = min(deadline, request.deadline)
         outputs = await loaded.infer(request, deadline)

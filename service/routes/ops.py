@@ -9,8 +9,9 @@ from service.routes import docs
 
 _NAMES = docs.array(docs.TEXT)
 _ALIVE = docs.members(status={"const": "alive"})
-_READY = docs.members(status={"enum": ["ready", "degraded"]}, ready=_NAMES, loading=_NAMES, failed=_NAMES)
-_NOT_READY = docs.members(status={"enum": ["not ready", "draining"]}, ready=_NAMES, loading=_NAMES, failed=_NAMES)
+_MODELS = {"ready": _NAMES, "loading": _NAMES, "failed": _NAMES}
+_READY = docs.members(status={"enum": ["ready", "degraded"]}, **_MODELS) | {"required": ["status"]}
+_NOT_READY = docs.members(status={"enum": ["not ready", "draining"]}, **_MODELS) | {"required": ["status"]}
 _LIVEZ_DOCS: docs.Responses = {200: docs.body("It is.", _ALIVE)}
 _READYZ_DOCS: docs.Responses = {
     200: docs.body("It can; `degraded`: not with all of the models.", _READY),
@@ -21,8 +22,8 @@ _METRICS_DOCS: docs.Responses = {200: docs.body("They are in docs/metrics.md.", 
 _METRICS_DOCS[200]["content"]["application/openmetrics-text"] = {"schema": docs.TEXT}
 
 
-def router(manager: Manager, metrics: Metrics) -> APIRouter:
-    """The routes that an orchestrator asks."""
+def router(manager: Manager, metrics: Metrics, names: bool) -> APIRouter:
+    """The routes that an orchestrator asks, without a key; `names`: whether they tell of models by name."""
     routes = APIRouter(tags=["health"])
 
     @routes.get("/livez", summary="Is the process alive?", responses=_LIVEZ_DOCS)
@@ -34,7 +35,8 @@ def router(manager: Manager, metrics: Metrics) -> APIRouter:
     async def readyz() -> Response:
         """200 when the models that were there at the start are loaded; 503 before, without any model, and from SIGTERM on.
 
-        A model that failed does not take the others off the network: `status` is then `degraded`, and the body names it.
+        A model that failed does not take the others off the network: `status` is then `degraded`. The names of the models are
+        told where no keys are asked for.
         """
         states = {name: status.state for name, status in manager.statuses.items()}
         ready = [name for name, state in states.items() if state == "available"]
@@ -47,7 +49,8 @@ def router(manager: Manager, metrics: Metrics) -> APIRouter:
             status = "not ready"
         else:
             status = "degraded" if failed else "ready"
-        return _json({"status": status, "ready": ready, "loading": loading, "failed": failed}, 200 if answers else 503)
+        models = {"ready": ready, "loading": loading, "failed": failed} if names else {}
+        return _json({"status": status} | models, 200 if answers else 503)
 
     @routes.get("/metrics", summary="Metrics for Prometheus", response_class=Response, responses=_METRICS_DOCS)
     def scrape(request: Request) -> Response:

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from service import main
-from service.client import call
+from service.client import Server, call
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_models_without_a_server(run):
 
 def test_an_address_of_another_server(client):
     with pytest.raises(Exception, match="without JSON; is it a headserve"):
-        call(f"{client.base_url}/docs#", "m", None, {}, 5)
+        call(Server(f"{client.base_url}/docs#", 5), "m", None, {})
 
 
 @pytest.mark.parametrize(
