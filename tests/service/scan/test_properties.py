@@ -36,7 +36,7 @@ def is_answered(folder: Path, content: bytes, name: str = "saved_model.pb") -> N
 
 @pytest.mark.parametrize("name", EXPORTS)
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_changed_bytes(folder: Path, name: str, data: st.DataObject) -> None:
     content = bytearray(exported(folder, name))
     for _ in range(data.draw(st.integers(1, 8))):
@@ -46,7 +46,7 @@ def test_changed_bytes(folder: Path, name: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("name", EXPORTS)
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_cut_moved_and_repeated_bytes(folder: Path, name: str, data: st.DataObject) -> None:
     content = exported(folder, name)
     start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(content))] * 2)))
@@ -56,13 +56,13 @@ def test_cut_moved_and_repeated_bytes(folder: Path, name: str, data: st.DataObje
 
 
 @given(st.binary(max_size=2000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_bytes(folder: Path, content: bytes) -> None:
     is_answered(folder, content)
 
 
 @given(st.text(max_size=500))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_text(folder: Path, text: str) -> None:
     is_answered(folder, text.encode("utf-8", "surrogatepass"), "saved_model.pbtxt")
 
