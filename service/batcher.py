@@ -29,7 +29,7 @@ from service.batch import (
     stack,
 )
 from service.errors import DeadlineExceededError, HeadserveError, ModelError, OverloadedError, UnloadingError
-from service.lanes import Answer, Lanes, Waiting
+from service.lanes import Answer, Lanes, Traces, Waiting
 from service.model_options import BatchingOptions
 from service.statistics import BatchFacts
 from service.types import Array, Output
@@ -67,11 +67,13 @@ class Batcher:
         threads: int = 1,
         share: Share = never_share,
         seen: Seen | None = None,
+        traces: Traces | None = None,
     ):
         self._name = name
         self._options = options
         self._share = share
         self._seen = seen
+        self._traces = traces
         self._max_waiting_rows = options.max_enqueued_batches * options.max_batch_size
         self._workers = [_Worker(replica, run) for _ in range(threads) for replica, run in enumerate(runs)]
         self._busy = [0] * len(runs)
@@ -166,6 +168,8 @@ class Batcher:
                     f"Model {self._name!r} has {self._lanes.rows} rows waiting, and at most {self._max_waiting_rows} may; "
                     "try again later."
                 )
+            if self._traces is not None:  # before a thread can take them
+                self._traces.queued(requests)
             for request in requests:
                 self._lanes.put(request)
         if self._rousing is not loop:  # once for all requests of this turn of the loop, so that they meet
@@ -291,7 +295,10 @@ class Batcher:
         if alike:
             outputs = batch[0].outputs
         try:
-            return list(zip(batch, self._run(run, batch, outputs, alike), strict=True))
+            if self._traces is None:
+                return list(zip(batch, self._run(run, batch, outputs, alike), strict=True))
+            with self._traces.run(batch):
+                return list(zip(batch, self._run(run, batch, outputs, alike), strict=True))
         except UnsplittableError as error:
             self._whole |= error.outputs
             halves = [[request] for request in batch]

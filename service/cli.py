@@ -1,4 +1,4 @@
-"""The commands `headserve serve`, `predict` and `models`, as functions for typer. TensorFlow is not imported here."""
+"""The commands `headserve serve`, `predict`, `models` and `sign`, as functions for typer. TensorFlow is not imported here."""
 
 import os
 import sys
@@ -118,3 +118,25 @@ def predict(
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     else:
         print_predictions(Console(), answer)
+
+
+def sign(
+    version: Annotated[Path | None, typer.Argument(help="The folder of a version, <models>/<name>/<version>.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of the private Ed25519 key to sign with.")] = None,
+    new_key: Annotated[
+        Path | None, typer.Option(help="Write a new private key to this file, and the public one beside it, as <name>.pub.pem.")
+    ] = None,
+) -> None:
+    """Sign all files of a version, so that a server with --require-signature loads it.
+
+    The signature goes to assets.extra/headserve.sig, in the place of one that is there.
+    """
+    from service.signature import new_key as write_new_key
+    from service.signature import sign as sign_version
+
+    if new_key is not None and version is None and key is None:
+        typer.echo(f"Private key: {new_key}\nPublic key: {write_new_key(new_key)}")
+    elif version is not None and key is not None and new_key is None:
+        typer.echo(f"Signed {sign_version(version, key)} files of {version}.")
+    else:
+        raise typer.BadParameter("Give a version and --key, or --new-key alone.")

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     models_config: Path | None = Field(
         default=None, description="TOML file with options of each model; default: <models>/models.toml, if it is there."
     )
+    require_signature: Path | None = Field(
+        default=None, description="PEM file of Ed25519 public keys: only versions that one of them has signed are loaded."
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     keys_file: Path | None = Field(
@@ -82,6 +85,9 @@ class Settings(BaseSettings):
         default="auto", description="auto: console on a terminal, JSON lines elsewhere."
     )
     access_log: bool = Field(default=False, description="Log a line for each request, at level info; each costs throughput.")
+    traces: bool = Field(
+        default=False, description="Send OpenTelemetry traces of predictions, as OTEL_… say; needs headserve[otel]."
+    )
 
     @field_validator("cors_origins", mode="before")
     @classmethod

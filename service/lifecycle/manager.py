@@ -53,13 +53,21 @@ class Manager:
         load: brings a version into memory.
         models_config: `models.toml`; by default the one in the folder, which need not be there.
         timing: how often to look.
+        public_keys: PEM file; a version that none of the keys has signed is refused. None: none need be signed.
     """
 
-    def __init__(self, models: Path, load: Load, models_config: Path | None = None, timing: Timing | None = None):
+    def __init__(
+        self,
+        models: Path,
+        load: Load,
+        models_config: Path | None = None,
+        timing: Timing | None = None,
+        public_keys: Path | None = None,
+    ):
         self._models = models
         self._timing = timing or Timing()
         self._options = Reader(models_config or models / FILE_NAME, models_config is not None, self._timing.settle_ms / 1000)
-        self._loader = Loader(load, self._timing.load_threads, self.wake)
+        self._loader = Loader(load, self._timing.load_threads, self.wake, public_keys)
         self._watcher = Watcher(models, self.wake) if self._timing.watch else None
         self._ledgers: dict[str, Ledger] = {}
         self._orders = Orders()

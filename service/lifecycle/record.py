@@ -136,5 +136,5 @@ class Record:
         return Snapshot(self.id, self.state, self.error is not None and self.state is not State.AVAILABLE, self.due)
 
 
-def _make(disk: VersionOnDisk, options: ModelOptions) -> tuple[tuple[int, int], BatchingOptions, ComputeOptions]:
-    return disk.marker, options.batching, options.compute
+def _make(disk: VersionOnDisk, options: ModelOptions) -> tuple[tuple[int, int], BatchingOptions, ComputeOptions, bool]:
+    return disk.marker, options.batching, options.compute, options.trusted

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from service.api import Call, Encoded, Headers
+from service.api import Call, Encoded, Headers, route_of_version
 from service.codec import oip
 from service.errors import HeadserveError, ModelLoadError, RequestError, UnavailableError
 from service.lifecycle.manager import Manager
@@ -88,6 +88,10 @@ class V2Api:
             case ["models", model, "versions", version, "infer"] if model:
                 return Call(oip.OpenInference(_header_length(headers)), model, version=version_number(version))
         return None
+
+    def route(self, call: Call) -> str:
+        """The path of such calls."""
+        return f"{PREFIX}/models/{{model}}{route_of_version(call)}/infer"
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status, of which this protocol has fewer, and an object whose `error` is the message."""

@@ -20,7 +20,7 @@ class HeadCounts:
 
     Attributes:
         spec: the head.
-        classes: rows by class, in the order of `spec.classes`; a row may have several labels, or none, where the head is
+        classes: rows by class, in the order of the model card's; a row may have several labels, or none, where the head is
             `multi_label`. None without classes, or with too many, or where no prediction key tells them.
         scores: of all rows; None without `probabilities` and `logistic`.
         unsure: rows without a confident class.
@@ -33,8 +33,9 @@ class HeadCounts:
         self.scores = Histogram(SCORES) if scored else None
         self._labels = spec.kind == "multi_label"
         told = "probabilities" if self._labels else "class_ids"
-        counted = spec.classes is not None and len(spec.classes) <= MOST_CLASSES and told in spec.key_names
-        self.classes = np.zeros(len(spec.classes or ()), np.int64) if counted else None
+        self._names = _names(spec)
+        counted = 0 < len(self._names) <= MOST_CLASSES and told in spec.key_names
+        self.classes = np.zeros(len(self._names), np.int64) if counted else None
 
     @property
     def takes(self) -> dict[str, Callable[[Array], None]]:
@@ -53,7 +54,7 @@ class HeadCounts:
         """Rows by the name of the class; two of the same name are one."""
         counts: dict[str, int] = {}
         if self.classes is not None:
-            for name, count in zip(self.spec.classes or (), self.classes.tolist(), strict=True):
+            for name, count in zip(self._names, self.classes.tolist(), strict=True):
                 counts[name] = counts.get(name, 0) + count
         return counts
 
@@ -77,3 +78,11 @@ class HeadCounts:
     def _logistic(self, scores: Array) -> None:
         if self.scores is not None and scores.dtype.kind == "f":
             self.scores.add(scores.ravel())
+
+
+def _names(spec: HeadSpec) -> tuple[str, ...]:
+    """The classes by name; by id, where the model says no more than how many probabilities there are."""
+    if spec.classes is not None:
+        return spec.classes
+    shapes = [key.shape for key in spec.keys if key.name == "probabilities" and key.shape]
+    return tuple(map(str, range(shapes[0][-1]))) if shapes else ()

@@ -54,6 +54,11 @@ class Request:
         self._statistics.request(self.facts)
         return True
 
+    @property
+    def at_ns(self) -> int:
+        """When the last of its steps ended, on the clock of `time.perf_counter_ns`."""
+        return self._at
+
     def _lap(self) -> int:
         now = time.perf_counter_ns()
         lap, self._at = now - self._at, now

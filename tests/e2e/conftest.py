@@ -48,11 +48,12 @@ def card(version: Path) -> dict[str, Any]:
 class Server:
     """`headserve serve` as a process on a free port."""
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, models: Path, *flags: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "service.main", "serve", "--models", str(models), "--port", str(port)]
+        command += flags
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 

@@ -89,6 +89,25 @@ def test_a_head_of_too_many_classes_has_no_series_for_each():
     assert head("class_ids", classes=more).takes == {}
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape", "by_class"),
+    [
+        pytest.param("multi_class", (-1, 3), {"0": 1, "1": 0, "2": 1}, id="ids"),
+        pytest.param("multi_label", (-1, 3), {"0": 1, "1": 0, "2": 1}, id="labels"),
+        pytest.param("multi_class", (-1, -1), {}, id="nobody knows how many"),
+        pytest.param("multi_class", None, {}, id="nobody knows the shape"),
+        pytest.param("multi_class", (-1, MOST_CLASSES + 1), {}, id="too many"),
+    ],
+)
+def test_classes_without_names_are_counted_by_id(kind, shape, by_class):
+    keys = (TensorSpec("probabilities", "float32", shape), TensorSpec("class_ids", "int64", (-1, 1)))
+    counted = HeadCounts(HeadSpec("h", keys, kind))
+    rows = {"probabilities": np.array([[0.9, 0.1, 0.0], [0.2, 0.2, 0.6]], np.float32), "class_ids": np.array([[0], [2]])}
+    for key, take in counted.takes.items():
+        take(rows[key])
+    assert counted.by_class == by_class
+
+
 def test_a_head_without_classes():
     assert head("predictions", classes=None).takes == {}
     assert head("class_ids", classes=None).by_class == {}
