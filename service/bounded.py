@@ -202,6 +202,8 @@ class BoundedProtocol(OnePacketProtocol):
 
     def _say(self, error: HeadserveError) -> None:
         self._last_word = None
+        if self.transport.is_closing():
+            return
         if not self.crowd.linger(self, error.code):
             self.transport.abort()
             return

@@ -7,6 +7,7 @@ were at the last look; a request in the meantime costs nothing.
 import asyncio
 from collections import Counter
 from enum import Enum
+from math import inf
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -99,16 +100,23 @@ class Crowd:
             asyncio.get_running_loop().call_later(self._interval_s, self._look)
 
     def _look(self) -> None:
-        now_s = asyncio.get_running_loop().time()
         self._looks = False
-        for connection, (before, since_s) in list(self._places.items()):
-            place = connection.place()
-            if place != before:
-                self._places[connection] = (place, now_s)
-            elif now_s - since_s >= self._limits_s.get(place.wait, now_s):
-                connection.expire(place.wait)
+        for connection in list(self._places):
+            try:
+                self._look_at(connection)
+            except Exception:  # one that cannot be looked at must not protect the others
+                log.exception("a connection could not be looked at")
         if self._refused:  # one line for all: whoever attacks is not to fill the disk
             log.warning("connections refused", connections=len(self._places), **self._refused)
             self._refused.clear()
         if self._places:
             self._look_later()
+
+    def _look_at(self, connection: Connection) -> None:
+        now_s = asyncio.get_running_loop().time()
+        before, since_s = self._places[connection]
+        place = connection.place()
+        if place != before:
+            self._places[connection] = (place, now_s)
+        elif now_s - since_s >= self._limits_s.get(place.wait, inf):
+            connection.expire(place.wait)

@@ -1,0 +1,64 @@
+import asyncio
+
+import pytest
+
+from service import Settings
+from service.crowd import Crowd, Place, Wait
+
+
+class Client:
+    """A connection that is where it is told to be."""
+
+    def __init__(self, place: Place | None):
+        self.at = place
+        self.expired = asyncio.Event()
+        self.waited_for: Wait | None = None
+
+    def place(self) -> Place:
+        if self.at is None:
+            raise RuntimeError("It cannot be looked at.")
+        return self.at
+
+    def expire(self, wait: Wait) -> None:
+        self.waited_for = wait
+        self.expired.set()
+
+
+def crowd(**settings: int) -> Crowd:
+    long = dict.fromkeys(("header_timeout_ms", "body_timeout_ms", "write_timeout_ms", "idle_timeout_ms"), 60_000)
+    return Crowd(Settings(**long | settings))
+
+
+@pytest.mark.parametrize(
+    ("wait", "setting"),
+    [
+        pytest.param(Wait.HEAD, "header_timeout_ms", id="head"),
+        pytest.param(Wait.BODY, "body_timeout_ms", id="body"),
+        pytest.param(Wait.TAKEN, "write_timeout_ms", id="answer not taken"),
+        pytest.param(Wait.NEXT, "idle_timeout_ms", id="idle"),
+    ],
+)
+async def test_every_wait_has_its_time(wait, setting):
+    one, waiting = crowd(**{setting: 20}), Client(Place(wait))
+    others = [Client(Place(other)) for other in Wait if other not in (wait, Wait.END)]
+    for client in (waiting, *others):
+        one.enter(client)
+    await asyncio.wait_for(waiting.expired.wait(), 30)
+    assert waiting.waited_for is wait
+    assert [client.waited_for for client in others] == [None] * len(others)
+
+
+async def test_a_connection_that_cannot_be_looked_at_protects_no_other():
+    one, odd, waiting = crowd(header_timeout_ms=20), Client(None), Client(Place(Wait.HEAD))
+    one.enter(odd)
+    one.enter(waiting)
+    await asyncio.wait_for(waiting.expired.wait(), 30)
+
+
+async def test_those_who_are_refused_take_no_place():
+    one = crowd(max_connections=2)
+    clients = [Client(Place(Wait.NEXT)) for _ in range(4)]
+    assert [one.enter(client) for client in clients[:3]] == [True, True, False]
+    assert one.linger(clients[2], "too_many_connections")
+    one.leave(clients[0])
+    assert one.enter(clients[3])
