@@ -65,21 +65,13 @@ class Graph:
             if node is not None and name not in nodes:
                 nodes.add(name)
                 todo += map(node_of, node.input)
-                functions |= self.called(node)
+                functions |= self._called[None, name]
         waiting = list(functions)
         while waiting:
             new = self._calls[waiting.pop()] - functions
             functions |= new
             waiting += new
         return Reached(frozenset(nodes), frozenset(functions))
-
-    def called(self, node: Any) -> set[str]:
-        """The functions that a node names, as its operation or in its attributes."""
-        found = {node.op}
-        for value in node.attr.values():
-            found.update(_functions(value))
-        found |= {self._gradients[name] for name in found & self._gradients.keys()}
-        return found & self.functions.keys()
 
     def origins(self, place: Place, through: Collection[str]) -> set[Place]:
         """Where a tensor's value is made: tensors, those of the graph itself spelled as `tensor_name` does.
@@ -114,10 +106,25 @@ class Graph:
         return found
 
     @cached_property
+    def _called(self) -> dict[Place, set[str]]:
+        """The functions that a node names, as its operation or in its attributes."""
+        return {
+            (scope.function, name): self._named_by(node) if self.functions else set()
+            for scope in self.scopes.values()
+            for name, node in scope.nodes.items()
+        }
+
+    def _named_by(self, node: Any) -> set[str]:
+        found = {node.op}
+        for value in node.attr.values():
+            found.update(_functions(value))
+        found |= {self._gradients[name] for name in found & self._gradients.keys()}
+        return found & self.functions.keys()
+
+    @cached_property
     def _calls(self) -> dict[str, set[str]]:
         return {
-            name: {called for node in scope.nodes.values() for called in self.called(node)}
-            for name, scope in self.functions.items()
+            name: set().union(*(self._called[name, node] for node in scope.nodes)) for name, scope in self.functions.items()
         }
 
     @cached_property
@@ -126,7 +133,7 @@ class Graph:
         sites: dict[str, list[tuple[str | None, Any]]] = defaultdict(list)
         for scope in self.scopes.values():
             for node in scope.nodes.values():
-                for called in self.called(node):
+                for called in self._called[scope.function, node.name]:
                     sites[called].append((scope.function, node))
         return sites
 
