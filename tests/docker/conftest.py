@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.engine import SERVER, TRAINER, Compose, Container, docker, serving
+from tests.docker.engine import SERVER, TRAINER, Compose, Container, composed, docker, serving
 from tests.e2e.conftest import models
+from tests.e2e.load import until
 
 __all__ = ["models"]
 
 HERE = Path(__file__).parent
+PENGUINS = "/examples/penguins.toml"
+"""What is trained, in the trainer."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,6 +43,15 @@ def images(engine: None) -> None:
     for name, old in zip((SERVER, TRAINER), before, strict=True):
         if old and old != docker("images", "--quiet", name):
             docker("rmi", old, check=False)
+
+
+@pytest.fixture(scope="session")
+def compose(images: None) -> Iterator[Compose]:
+    """compose.yaml, up: a trainer that is done, and a server that is ready."""
+    with composed(HEADSERVE_TRAIN=PENGUINS) as running:
+        running("up", "--detach")
+        until(running.container("server").is_ready)
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,16 @@
 """compose.yaml, as it is used: train, serve, train again while it serves."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import pytest
 
-from tests.docker.engine import REPOSITORY, Compose, composed
+from tests.docker.conftest import PENGUINS
+from tests.docker.engine import REPOSITORY, Compose
 from tests.e2e.load import Load, until
 
-pytestmark = pytest.mark.usefixtures("images")
-
-PENGUINS = "/examples/penguins.toml"
 GPU = ("docker/compose.yaml", "docker/compose.gpu.yaml")
 ROW = {"island": "Biscoe", "flipper_length_mm": 210.0}
-
-
-@pytest.fixture(scope="module")
-def compose() -> Iterator[Compose]:
-    with composed(HEADSERVE_TRAIN=PENGUINS) as running:
-        running("up", "--detach")
-        until(running.container("server").is_ready)
-        yield running
 
 
 def test_up_trains_and_serves(compose: Compose) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.docker.engine import REPOSITORY, SERVER, Compose, Container, composed, container, docker, run, which
+from tests.docker.engine import REPOSITORY, SERVER, Compose, Container, container, docker, run, which
 from tests.e2e.load import until
 
 CONFIGURATION = REPOSITORY / "docker/prometheus"
@@ -38,14 +38,6 @@ def programs() -> Path:
 
 
 @pytest.fixture(scope="module")
-def compose(images: None) -> Iterator[Compose]:
-    with composed(HEADSERVE_TRAIN="/examples/penguins.toml") as running:
-        running("up", "--detach")
-        until(running.container("server").is_ready)
-        yield running
-
-
-@pytest.fixture(scope="module")
 def prometheus(compose: Compose, programs: Path) -> Iterator[httpx.Client]:
     """Prometheus, which has scraped the server twice with requests in between."""
     network = compose.container("server")["range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end"]
@@ -67,7 +59,7 @@ def prometheus(compose: Compose, programs: Path) -> Iterator[httpx.Client]:
 
 def _is_up(client: httpx.Client, started: Container) -> bool:
     try:
-        return _value(client, 'up{job="headserve"}') == 1
+        return client.get("/-/ready").status_code == httpx.codes.OK and _value(client, 'up{job="headserve"}') == 1
     except httpx.TransportError:
         assert started[".State.Status"] == "running", docker("logs", started.name)
         return False
