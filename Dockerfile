@@ -23,7 +23,11 @@ RUN apt-get update && apt-get install --yes --no-install-recommends binutils && 
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
 ARG PIP_TRUSTED_HOST
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
+# As variables of the environment: the legacy builder does not pass on arguments to the stages below. pip takes empty for unset.
+ENV PIP_INDEX_URL=${PIP_INDEX_URL} \
+    PIP_EXTRA_INDEX_URL=${PIP_EXTRA_INDEX_URL} \
+    PIP_TRUSTED_HOST=${PIP_TRUSTED_HOST} \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_PROGRESS_BAR=off \
     PIP_ROOT_USER_ACTION=ignore

@@ -85,9 +85,14 @@ $(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/
 	@$(BIN)/python -m tests.e2e.every_head $(TEST_MODELS)
 	@touch $@
 
+.PHONY: images
+images:  ## Build the images for serving and training (GPU=1: those with CUDA)
+	$(COMPOSE) build $(foreach name,HTTP_PROXY HTTPS_PROXY NO_PROXY,$(if $($(name)),--build-arg $(name))) server trainer
+	@docker images 'headserve-*'
+
 .PHONY: up
-up: docker/.env  ## Train the demo, if need be, and serve it with docker compose (GPU=1: on GPUs)
-	$(COMPOSE) up --build --detach
+up: docker/.env images  ## Train the demo, if need be, and serve it with docker compose (GPU=1: on GPUs)
+	$(COMPOSE) up --detach
 	@for _ in {1..120}; do $(COMPOSE) exec -T server python -I /opt/headserve/healthcheck.py >/dev/null 2>&1 && break; sleep 1; done
 	@$(COMPOSE) exec -T server python -I /opt/headserve/healthcheck.py || { $(COMPOSE) logs server; exit 1; }
 	@address=$$($(COMPOSE) port server 8000); printf '\n%s\n' "It listens on http://$$address, its API is at /docs. For example:" \

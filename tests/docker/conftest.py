@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.engine import SERVER, TRAINER, Compose, Container, composed, docker, serving
+from tests.docker.engine import SERVER, TAG, TRAINER, Compose, Container, composed, docker, run, serving
 from tests.e2e.conftest import models
 from tests.e2e.load import until
 
@@ -39,7 +39,7 @@ def engine() -> None:
 def images(engine: None) -> None:
     """The two images, and what they replace removed."""
     before = [docker("images", "--quiet", name) for name in (SERVER, TRAINER)]
-    Compose()("build", "server", "trainer")
+    run("make", "images", HEADSERVE_TAG=TAG)
     for name, old in zip((SERVER, TRAINER), before, strict=True):
         if old and old != docker("images", "--quiet", name):
             docker("rmi", old, check=False)

@@ -81,6 +81,12 @@ def test_promtool_takes_the_configuration_and_the_rules(programs: Path) -> None:
     run(str(programs / "promtool"), "check", "rules", str(CONFIGURATION / "rules.yml"))
 
 
+def test_alerts_fire_for_what_they_are_about(programs: Path) -> None:
+    run(str(programs / "promtool"), "test", "rules", "tests/docker/alerts.yml")
+    tested = set(re.findall(r"alertname: (\w+)\n *exp_alerts", (REPOSITORY / "tests/docker/alerts.yml").read_text()))
+    assert tested == set(re.findall(r"alert: (\w+)", (CONFIGURATION / "rules.yml").read_text()))
+
+
 def test_it_scrapes_the_server(prometheus: httpx.Client) -> None:
     (target,) = prometheus.get("/api/v1/targets").json()["data"]["activeTargets"]
     assert (target["health"], target["lastError"]) == ("up", "")
