@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 
 from tests.docker.conftest import PENGUINS
-from tests.docker.engine import REPOSITORY, Compose
+from tests.docker.engine import REPOSITORY, SERVER, TAG, Compose, composed, docker
 from tests.e2e.load import Load, until
 
 GPU = ("docker/compose.yaml", "docker/compose.gpu.yaml")
@@ -63,11 +63,24 @@ def test_a_version_that_is_trained_meanwhile_takes_over_and_no_request_fails(com
     assert load.versions[0] == 1
 
 
-def test_what_is_set_for_gpus(compose: Compose) -> None:
+def test_the_gpu_images_are_built_for_gpus(compose: Compose) -> None:
     written = compose("config", files=GPU)
     assert written.count("target: server-gpu") == written.count("target: trainer-gpu") == 1
-    assert "HEADSERVE_REQUIRE_GPU: '1'" in written or 'HEADSERVE_REQUIRE_GPU: "1"' in written
-    assert written.count("driver: nvidia") == 2
+
+
+def test_the_server_is_given_the_gpus_and_wants_one(images: None) -> None:
+    """The container is made, not started: there may be no GPU here. What the image is does not matter for that."""
+    image = f"headserve-server-gpu:{TAG}-stand-in"
+    docker("tag", SERVER, image)
+    try:
+        with composed(HEADSERVE_TAG=f"{TAG}-stand-in") as compose:
+            compose("up", "--no-start", "--no-deps", "--no-build", "server", files=GPU)
+            server = compose.container("server")
+            (request,) = json.loads(server["json .HostConfig.DeviceRequests"])
+            assert (request["Driver"], request["Count"], request["Capabilities"]) == ("nvidia", -1, [["gpu"]])
+            assert {"HEADSERVE_REQUIRE_GPU=1", "HEADSERVE_HOST=0.0.0.0"} <= set(json.loads(server["json .Config.Env"]))
+    finally:
+        docker("rmi", image)
 
 
 def test_every_setting_of_the_file_is_an_example() -> None:
