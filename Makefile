@@ -78,11 +78,11 @@ prometheus:
 	  cd build/prometheus && apt-get download --quiet=2 prometheus && dpkg-deb --extract prometheus_*.deb . ; } || true
 
 # Models for the tests of serving: exported by TensorFlow 2.15.1, whichever version serves them.
-$(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv tests/e2e/every_head.py)
+$(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv tests/e2e/every_head.py tests/e2e/canned.py)
 	@rm -rf $(TEST_MODELS) build/test-runs
 	@for model in penguins movies; do \
 	  $(BIN)/headserve train examples/$$model.toml --models $(TEST_MODELS) --runs build/test-runs --steps 50; done
-	@$(BIN)/python -m tests.e2e.every_head $(TEST_MODELS)
+	@for module in every_head canned; do $(BIN)/python -m tests.e2e.$$module $(TEST_MODELS); done
 	@touch $@
 
 .PHONY: images
@@ -123,7 +123,7 @@ typecheck: install  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
 # What the images install: the versions that the tests run with, for Linux on x86-64 and on ARM.
-SERVER := $(LOCK) $(if $(UPGRADE),--upgrade) --universal -c requirements/newest.txt pyproject.toml
+SERVER := $(LOCK) $(if $(UPGRADE),--upgrade) --universal -c requirements/newest.txt pyproject.toml --extra otel
 TRAINER := $(LOCK) $(if $(UPGRADE),--upgrade) --universal -c requirements/dev.txt pyproject.toml --extra train --extra demo
 
 .PHONY: lock

@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
@@ -71,11 +72,16 @@ def export(
 
 def inspect(
     path: Annotated[Path, typer.Argument(help="A model's folder, for its newest version, or the folder of a version.")],
+    scan: Annotated[
+        bool, typer.Option("--scan", help="List instead what the server would refuse in its graph; 1: something.")
+    ] = False,
 ) -> None:
     """Show the model card of a version: inputs, heads, keys, metrics, signatures."""
     with _refusals():
         from heads.training import card, report
 
+        if scan:
+            raise typer.Exit(_scan(card.newest(path)))
         report.show_card(Console(), card.read(card.newest(path)))
 
 
@@ -87,6 +93,13 @@ def _show(folder: Path) -> None:
         report.show_metrics(console, card.read(folder).heads)
     # The last line, and nothing else on it: scripts read it.
     typer.echo(folder)
+
+
+def _scan(folder: Path) -> int:
+    """The exit status of the server's scan, which belongs to the other half: it is found as the commands are."""
+    _quiet(verbose=False)
+    (entry,) = entry_points(group="headserve.inspect", name="scan")
+    return int(entry.load()(folder))
 
 
 @contextmanager

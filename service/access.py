@@ -72,7 +72,8 @@ class Access:
             failed = False
         finally:
             if self._access_log:
-                log.info("request", **_place(scope), **observer.facts(failed), **self._prediction(scope, observer.note))
+                key = {} if observer.note.key is None else {"key": observer.note.key}
+                log.info("request", **_place(scope), **key, **observer.facts(failed), **self._prediction(scope, observer.note))
 
     def _prediction(self, scope: Scope, noted: Note) -> dict[str, Any]:
         """What the line says of a prediction; nothing when it was none."""

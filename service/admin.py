@@ -30,4 +30,6 @@ def check(headers: Mapping[str, str], key: SecretStr | None) -> None:
     # In the same time wherever they differ, so that no key can be found out letter by letter.
     if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), key.get_secret_value().encode()):
         came = "another key" if given else "none"
-        raise UnauthorizedError(f"Expected the admin key, as 'Authorization: Bearer …' or 'X-Api-Key', but got {came}.")
+        raise UnauthorizedError(
+            f"Expected the admin key, as 'Authorization: Bearer …' or 'X-Api-Key', but got {came}.", wrong=bool(given)
+        )

@@ -49,6 +49,8 @@ class Call(NamedTuple):
 class Api(Protocol):
     """One protocol."""
 
+    name: str
+    """What metrics and traces call it: `native`."""
     prefix: str
     """What all of its paths begin with: `/models`."""
 
@@ -61,8 +63,16 @@ class Api(Protocol):
             raw_path: as it came, without the query: an encoded slash is none.
         """
 
+    def route(self, call: Call) -> str:
+        """The path of such calls, without what names one of them: `/models/{model}/predict`."""
+
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status and the body that tell of an error."""
+
+
+def route_of_version(call: Call) -> str:
+    """The part of a call's route that says which version: nothing for the one that is served."""
+    return "/versions/{version}" if call.version is not None else "/labels/{label}" if call.label is not None else ""
 
 
 def raw_path_of(scope: Mapping[str, Any]) -> str:

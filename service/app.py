@@ -3,33 +3,45 @@
 import asyncio
 import gc
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
-from service import devices
+from service import admin, devices
 from service.access import Access
 from service.config import Settings
-from service.errors import HeadserveError, RequestError, UnknownPathError, WrongMethodError
+from service.cors import with_cors
+from service.gate import Gate, Guard, may_predict
+from service.handlers import handlers
 from service.inference import Inference
+from service.keys_file import Keys
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
+from service.metrics import Metrics
 from service.model import load as load_model
 from service.model_options import ModelOptions
-from service.openapi import with_models
-from service.problems import Apis, answer_to, unexpected
+from service.openapi import with_keys, with_models
+from service.pages import Pages
+from service.permitted import Permitted
+from service.polling import watching
+from service.problems import Apis
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
+from service.signature import read_public_keys
+from service.statistics import Refusals
+from service.tls import Tls
 from service.types import Loaded
+
+if TYPE_CHECKING:  # OpenTelemetry's SDK is an extra
+    from service.traces.tracing import Tracing
 
 GARBAGE_AFTER = 20_000
 """How many objects more than before make Python look for garbage among the young."""
@@ -42,36 +54,92 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; models begin to be loaded when its lifespan starts."""
     settings = settings or Settings()
     timing = Timing(settings.poll_interval_ms, settings.settle_ms, settings.load_threads, settings.watch)
-    manager = Manager(settings.models, _loader(settings), settings.models_config, timing)
+    tracing = _tracing(settings)
+    signers = settings.require_signature
+    if signers is not None:
+        read_public_keys(signers)  # a wrong file is said at once, not by every model
+    manager = Manager(settings.models, _loader(settings, tracing), settings.models_config, timing, signers)
+    keys = None if settings.keys_file is None else Keys(settings.keys_file)
+    tls = None if settings.tls_certificate is None else Tls(settings.tls_certificate, settings.tls_key)
+    seen = manager if keys is None else Permitted(manager)
+    polled = [its.polled for its in (keys, tls) if its is not None]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(manager.start)
-        yield
+        async with watching(settings.poll_interval_ms / 1000, polled):
+            yield
         await asyncio.to_thread(manager.stop)
+        if tracing is not None:  # after the last runs
+            await asyncio.to_thread(tracing.stop)
 
     # The page at /docs brings its own scripts: it works where there is no internet.
     app = FastAPIOffline(title="headserve", version=package_version(), summary=SUMMARY, lifespan=lifespan, redoc_url=None)
     app.state.manager = manager
+    app.state.settings, app.state.tls = settings, tls
     apis = Apis(v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi())
-    app.include_router(native_routes.router(manager, _runtime(manager)))
-    app.include_router(v2.router(manager, package_version()))
-    app.include_router(v2_models.router(manager))
-    app.include_router(v2_repository.router(manager, settings.admin_key, settings.max_body_bytes))
-    app.include_router(ops.router(manager))
-    app.include_router(v1.router(manager))
-    stack, limits = app.build_middleware_stack, (settings.max_body_bytes, settings.request_timeout_ms)
-    app.build_middleware_stack = lambda: Access(  # type: ignore[method-assign] # Starlette asks the instance for it
-        Inference(stack(), manager, apis, *limits), apis, settings.access_log
-    )
-    for kind, handler in _handlers(apis).items():
+    app.include_router(native_routes.router(seen, _runtime(manager)))
+    app.include_router(v2.router(seen, package_version()))
+    app.include_router(v2_models.router(seen))
+    app.include_router(v2_repository.router(seen, _check_admin(settings), settings.max_body_bytes))
+    refusals = Refusals()
+    app.include_router(ops.router(seen, Metrics(seen, refusals), names=keys is None))
+    app.include_router(v1.router(seen))
+    stack = app.build_middleware_stack
+
+    def front() -> ASGIApp:
+        return _around(stack(), seen, apis, settings, refusals, keys, tracing)
+
+    app.build_middleware_stack = front  # type: ignore[method-assign] # Starlette asks the instance for it
+    for kind, handler in handlers(apis).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
-    app.openapi = lambda: with_models(generic(), manager.specs)  # type: ignore[method-assign] # as FastAPI documents it
+    described = with_keys if keys is not None else dict[str, Any]
+    app.openapi = lambda: described(with_models(generic(), seen.specs))  # type: ignore[method-assign] # as FastAPI documents it
     return app
 
 
-def _loader(settings: Settings) -> Load:
+def _around(
+    app: ASGIApp,
+    manager: Manager,
+    apis: Apis,
+    settings: Settings,
+    refusals: Refusals,
+    keys: Keys | None,
+    tracing: "Tracing | None",
+) -> ASGIApp:
+    """What stands in front of FastAPI, which answers what is no request for predictions.
+
+    What is outermost comes first: a refused request is logged, too, and a browser's question about origins needs no key.
+    """
+    limits = settings.max_body_bytes, settings.request_timeout_ms, settings.max_rows
+    app = Pages(app)
+    if keys is None:
+        app = Inference(app, manager, apis, *limits, refusals)
+    else:
+        app = Inference(Guard(app, apis), manager, apis, *limits, refusals, may_predict)
+    if tracing is not None:
+        app = tracing.around(app, apis)
+    if keys is not None:  # before the rest, so that whoever has none leaves no trace, either
+        app = Gate(app, apis, keys.ring)
+    return Access(with_cors(app, settings.cors_origins), apis, settings.access_log)
+
+
+def _tracing(settings: Settings) -> "Tracing | None":
+    """Traces, if they are wanted. Raises ModuleNotFoundError without the extra `otel`."""
+    if not settings.traces:
+        return None
+    from service.traces.tracing import tracing
+
+    return tracing(package_version())
+
+
+def _check_admin(settings: Settings) -> Callable[[Mapping[str, str]], None] | None:
+    """How loading by hand is protected where no keys are; with keys, they have been asked before."""
+    return None if settings.keys_file is not None else partial(admin.check, key=settings.admin_key)
+
+
+def _loader(settings: Settings, tracing: "Tracing | None") -> Load:
     """Loads a version; the first one brings TensorFlow with it."""
 
     @cache
@@ -86,7 +154,8 @@ def _loader(settings: Settings) -> Load:
     def load(name: str, version: int, folder: Path, options: ModelOptions) -> Loaded:
         with preparing:
             prepare()
-        return load_model(name, version, folder, options, settings.compute_threads)
+        traces = None if tracing is None else tracing.of(name, version)
+        return load_model(name, version, folder, options, settings.compute_threads, traces)
 
     preparing = threading.Lock()
     return load
@@ -109,38 +178,3 @@ def package_version() -> str:
         return version("headserve")
     except PackageNotFoundError:
         return "0+unknown"
-
-
-def _handlers(apis: Apis) -> dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]]:
-    """How errors that reach FastAPI are answered."""
-
-    async def problem(request: Request, error: HeadserveError) -> Response:
-        status, answer = answer_to(error, apis.of(request.url.path), request.url.path)
-        response = Response(b"".join(answer.chunks), status)
-        response.raw_headers += answer.headers
-        return response
-
-    async def http_problem(request: Request, error: HTTPException) -> Response:
-        allowed: dict[str, Any] = dict(error.headers or {})
-        answer = await problem(request, _ours(error, request.method, request.url.path, allowed.get("Allow", "another method")))
-        answer.headers.update(allowed)
-        return answer
-
-    async def gone(_: Request, __: ClientDisconnect) -> Response:
-        """The client hung up while it sent; nobody reads this."""
-        return Response(status_code=400)
-
-    async def fault(request: Request, _: Exception) -> Response:
-        """A fault of ours: the log has the trace, the client has none."""
-        return await problem(request, unexpected())
-
-    return {HeadserveError: problem, HTTPException: http_problem, ClientDisconnect: gone, Exception: fault}
-
-
-def _ours(error: HTTPException, method: str, path: str, methods: str) -> RequestError:
-    """Starlette's own errors, as ours."""
-    if error.status_code == 404:
-        return UnknownPathError(f"There is no path {path}; /docs lists what there is.")
-    if error.status_code == 405:
-        return WrongMethodError(f"{path} takes {methods}, but got {method}.", expected=methods.split(", "))
-    return RequestError(str(error.detail))

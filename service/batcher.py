@@ -29,12 +29,14 @@ from service.batch import (
     stack,
 )
 from service.errors import DeadlineExceededError, HeadserveError, ModelError, OverloadedError, UnloadingError
-from service.lanes import Answer, Lanes, Waiting
+from service.lanes import Answer, Lanes, Traces, Waiting
 from service.model_options import BatchingOptions
 from service.statistics import BatchFacts
 from service.types import Array, Output
 
 Run: TypeAlias = Callable[[Mapping[str, Array], Outputs], Mapping[Output, Array]]
+Seen: TypeAlias = Callable[[BatchFacts, Sequence[Mapping[Output, Array]]], None]
+"""Is told of a run, with its outputs: all rows in one where all asked for the same, else one for each request."""
 
 MAX_TURNS = 8
 """So many turns of the event loop the requests that follow a batch may take to come in, before the first of them is run."""
@@ -64,12 +66,14 @@ class Batcher:
         *,
         threads: int = 1,
         share: Share = never_share,
-        seen: Callable[[BatchFacts], None] | None = None,
+        seen: Seen | None = None,
+        traces: Traces | None = None,
     ):
         self._name = name
         self._options = options
         self._share = share
         self._seen = seen
+        self._traces = traces
         self._max_waiting_rows = options.max_enqueued_batches * options.max_batch_size
         self._workers = [_Worker(replica, run) for _ in range(threads) for replica, run in enumerate(runs)]
         self._busy = [0] * len(runs)
@@ -164,6 +168,8 @@ class Batcher:
                     f"Model {self._name!r} has {self._lanes.rows} rows waiting, and at most {self._max_waiting_rows} may; "
                     "try again later."
                 )
+            if self._traces is not None:  # before a thread can take them
+                self._traces.queued(requests)
             for request in requests:
                 self._lanes.put(request)
         if self._rousing is not loop:  # once for all requests of this turn of the loop, so that they meet
@@ -285,10 +291,14 @@ class Batcher:
         batch = [request for request in batch if not request.future.done()]  # cancelled or too late by now
         if not batch:
             return []
-        if len({request.outputs for request in batch}) == 1:
+        alike = len({request.outputs for request in batch}) == 1
+        if alike:
             outputs = batch[0].outputs
         try:
-            return list(zip(batch, self._run(run, batch, outputs), strict=True))
+            if self._traces is None:
+                return list(zip(batch, self._run(run, batch, outputs, alike), strict=True))
+            with self._traces.run(batch):
+                return list(zip(batch, self._run(run, batch, outputs, alike), strict=True))
         except UnsplittableError as error:
             self._whole |= error.outputs
             halves = [[request] for request in batch]
@@ -299,7 +309,7 @@ class Batcher:
             halves = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
         return [answer for half in halves for answer in self._answers(run, half, outputs)]
 
-    def _run(self, run: Run, batch: list[Waiting], outputs: Outputs) -> Sequence[Answer]:
+    def _run(self, run: Run, batch: list[Waiting], outputs: Outputs, alike: bool) -> Sequence[Answer]:
         began = time.monotonic_ns()
         alone = len(batch) == 1 and (batch[0].kind is None or not self._whole.isdisjoint(outputs))
         rows = sum(request.rows for request in batch)
@@ -311,8 +321,14 @@ class Batcher:
         answers = [{output: results[output] for output in outputs}] if alone else split(results, padded, batch)
         if self._seen is not None:
             waits = [max(began - int(request.arrived_s * 1e9), 0) for request in batch]
-            self._seen(BatchFacts(rows, waits, stacked - began, ran - stacked, time.monotonic_ns() - ran))
+            facts = BatchFacts(rows, waits, stacked - began, ran - stacked, time.monotonic_ns() - ran)
+            self._seen(facts, [_rows(results, outputs, rows, padded)] if alike and not alone else answers)
         return answers
+
+
+def _rows(results: Answer, outputs: Outputs, rows: int, computed_rows: int) -> Answer:
+    """The outputs without padding."""
+    return results if rows == computed_rows else {output: results[output][:rows] for output in outputs}
 
 
 def _too_late(name: str) -> DeadlineExceededError:

@@ -1,4 +1,4 @@
-"""The commands `headserve serve`, `predict` and `models`, as functions for typer. TensorFlow is not imported here."""
+"""The commands `headserve serve`, `predict`, `models` and `sign`, as functions for typer. TensorFlow is not imported here."""
 
 import os
 import sys
@@ -11,6 +11,21 @@ from rich.console import Console
 
 from service.config import as_toml, load_settings
 from service.flags import flagged
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+URL = Annotated[str, typer.Option(envvar="HEADSERVE_URL", help="Address of the server.")]
+KEY = Annotated[
+    str | None,
+    typer.Option(
+        envvar="HEADSERVE_KEY", show_envvar=True, help="Key for it; the variable keeps it out of the list of processes."
+    ),
+]
+CA = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="HEADSERVE_CA", help="PEM file with the certificate that vouches for its https; default: the system's."
+    ),
+]
 
 log = structlog.get_logger("headserve.server")
 
@@ -53,17 +68,19 @@ flagged(serve)
 
 
 def models(
-    url: Annotated[str, typer.Option(envvar="HEADSERVE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
+    url: URL = DEFAULT_URL,
+    key: KEY = None,
+    ca: CA = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer's JSON instead of a table.")] = False,
     timeout_s: Annotated[float, typer.Option(help="Longest wait for the server, in seconds.")] = 30.0,
 ) -> None:
     """Show the models of a running server: versions with states, times, memory, labels and errors."""
     import orjson
 
-    from service.client import list_models
+    from service.client import Server, list_models
     from service.console import print_versions
 
-    answer = list_models(url, timeout_s)
+    answer = list_models(Server(url, timeout_s, key, ca))
     if as_json:
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -76,7 +93,9 @@ def predict(
         str | None,
         typer.Argument(help="JSON, a file, or - for standard input: a request, rows, or one row. None: the model's example."),
     ] = None,
-    url: Annotated[str, typer.Option(envvar="HEADSERVE_URL", help="Address of the server.")] = "http://127.0.0.1:8000",
+    url: URL = DEFAULT_URL,
+    key: KEY = None,
+    ca: CA = None,
     heads: Annotated[str | None, typer.Option(help="Heads, joined by commas, or '*' for all.")] = None,
     keys: Annotated[str | None, typer.Option(help="Prediction keys, joined by commas.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the answer's JSON instead of a table.")] = False,
@@ -85,7 +104,7 @@ def predict(
     """Ask a running server for predictions and print them as a table."""
     import orjson
 
-    from service.client import call, read_body
+    from service.client import Server, call, read_body
     from service.console import print_predictions
 
     body = None if data is None else read_body(data, sys.stdin.buffer)
@@ -94,8 +113,30 @@ def predict(
         choice["heads"] = "*" if heads == "*" else heads.split(",")
     if keys is not None:
         choice["keys"] = keys.split(",")
-    answer = call(url, model, body, choice, timeout_s)
+    answer = call(Server(url, timeout_s, key, ca), model, body, choice)
     if as_json:
         typer.echo(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
     else:
         print_predictions(Console(), answer)
+
+
+def sign(
+    version: Annotated[Path | None, typer.Argument(help="The folder of a version, <models>/<name>/<version>.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of the private Ed25519 key to sign with.")] = None,
+    new_key: Annotated[
+        Path | None, typer.Option(help="Write a new private key to this file, and the public one beside it, as <name>.pub.pem.")
+    ] = None,
+) -> None:
+    """Sign all files of a version, so that a server with --require-signature loads it.
+
+    The signature goes to assets.extra/headserve.sig, in the place of one that is there.
+    """
+    from service.signature import new_key as write_new_key
+    from service.signature import sign as sign_version
+
+    if new_key is not None and version is None and key is None:
+        typer.echo(f"Private key: {new_key}\nPublic key: {write_new_key(new_key)}")
+    elif version is not None and key is not None and new_key is None:
+        typer.echo(f"Signed {sign_version(version, key)} files of {version}.")
+    else:
+        raise typer.BadParameter("Give a version and --key, or --new-key alone.")

@@ -1,7 +1,8 @@
 """Asks a running server for predictions, and for what it serves."""
 
+import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import httpx
@@ -18,11 +19,38 @@ class CallError(HeadserveError):
     title = "Call failed"
 
 
-def call(url: str, model: str, body: dict[str, Any] | None, choice: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+class Server(NamedTuple):
+    """Where to ask, and how.
+
+    Attributes:
+        url: its address.
+        timeout_s: the longest wait.
+        key: what it may ask for.
+        ca: PEM file of who vouches for its certificate; None for those whom the system trusts.
+    """
+
+    url: str
+    timeout_s: float
+    key: str | None = None
+    ca: Path | None = None
+
+    def client(self) -> httpx.Client:
+        """A client of it. Raises CallError for a file or a key that is of no use."""
+        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+            raise CallError("Expected a key as 'headserve keys add' shows it, but got other signs in it.")
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+        except OSError as error:
+            raise CallError(f"--ca: expected a PEM file with certificates, but {str(self.ca)!r}: {error}.") from error
+        headers = {} if self.key is None else {"x-api-key": self.key}
+        return httpx.Client(timeout=self.timeout_s, headers=headers, verify=context)
+
+
+def call(server: Server, model: str, body: dict[str, Any] | None, choice: dict[str, Any]) -> dict[str, Any]:
     """The server's answer; without a body, the model's own example is sent. Raises CallError with the server's reason."""
-    path = f"{url.rstrip('/')}/models/{quote(model, safe='')}"
+    path = f"{server.url.rstrip('/')}/models/{quote(model, safe='')}"
     try:
-        with httpx.Client(timeout=timeout_s) as client:
+        with server.client() as client:
             if body is None:
                 described = _answer(client.get(path))
                 if described["state"] == "loading":
@@ -32,15 +60,16 @@ def call(url: str, model: str, body: dict[str, Any] | None, choice: dict[str, An
                 body = {"instances": [described["example"]]}
             return _answer(client.post(f"{path}/predict", content=orjson.dumps(body | choice)))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _no_answer(url, error) from error
+        raise _no_answer(server.url, error) from error
 
 
-def list_models(url: str, timeout_s: float) -> dict[str, Any]:
+def list_models(server: Server) -> dict[str, Any]:
     """What `GET /models` answers. Raises CallError."""
     try:
-        return _answer(httpx.get(f"{url.rstrip('/')}/models", timeout=timeout_s))
+        with server.client() as client:
+            return _answer(client.get(f"{server.url.rstrip('/')}/models"))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _no_answer(url, error) from error
+        raise _no_answer(server.url, error) from error
 
 
 def _no_answer(url: str, error: Exception) -> CallError:

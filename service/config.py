@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from service.errors import ConfigError, did_you_mean
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 
 class Settings(BaseSettings):
@@ -21,9 +24,36 @@ class Settings(BaseSettings):
     models_config: Path | None = Field(
         default=None, description="TOML file with options of each model; default: <models>/models.toml, if it is there."
     )
+    require_signature: Path | None = Field(
+        default=None, description="PEM file of Ed25519 public keys: only versions that one of them has signed are loaded."
+    )
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, in bytes.")
+    keys_file: Path | None = Field(
+        default=None, description="File of 'headserve keys'; with it, every request needs a key, except for health."
+    )
+    no_auth: bool = Field(default=False, description="Listen on other addresses than this machine's own without keys.")
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM file of the certificate and its chain; with it, https only. Read again when it changes."
+    )
+    tls_key: Path | None = Field(default=None, description="PEM file of its private key; default: it is in the same file.")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins whose pages may ask, joined by commas: https://a.example; * for all; default: none."
+    )
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, in bytes, also once decompressed.")
+    max_rows: int = Field(default=1_000_000, ge=1, description="Most rows of one request.")
+    max_header_bytes: int = Field(
+        default=32 * 2**10, ge=256, description="Largest head of a request: its first line and headers."
+    )
+    max_connections: int = Field(default=4000, ge=1, description="Most connections at a time; a further one is told 503.")
+    header_timeout_ms: int = Field(
+        default=10_000, ge=1, description="Time for the head of a request, and for TLS to be agreed on."
+    )
+    body_timeout_ms: int = Field(default=60_000, ge=1, description="Time for the body of a request.")
+    write_timeout_ms: int = Field(
+        default=30_000, ge=1, description="Time in which a client must have taken something of its answer."
+    )
+    idle_timeout_ms: int = Field(default=5000, ge=1, description="Time that a connection stays open without a request.")
     compute_threads: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="Predictions computed at a time; default: cores."
     )
@@ -31,7 +61,9 @@ class Settings(BaseSettings):
         default=60_000, ge=1, description="Time for a request whose header X-Request-Timeout-Ms gives none."
     )
     admin_key: SecretStr | None = Field(
-        default=None, min_length=1, description="Key of those who may load and unload models; default: nobody may."
+        default=None,
+        min_length=1,
+        description="Without keys_file: key of those who may load and unload models; default: nobody may.",
     )
     gpu_memory_growth: bool = Field(default=True, description="Take a GPU's memory as it is needed.")
     gpu_memory_limit_mb: int | None = Field(default=None, ge=1, description="Memory of each GPU to take at most, in MiB.")
@@ -53,6 +85,32 @@ class Settings(BaseSettings):
         default="auto", description="auto: console on a terminal, JSON lines elsewhere."
     )
     access_log: bool = Field(default=False, description="Log a line for each request, at level info; each costs throughput.")
+    traces: bool = Field(
+        default=False, description="Send OpenTelemetry traces of predictions, as OTEL_… say; needs headserve[otel]."
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if origin != "*" and _ORIGIN.fullmatch(origin) is None:
+                raise ValueError(f"expected origins such as https://a.example or http://localhost:3000, but got {origin!r}")
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Settings":
+        if self.keys_file is not None and self.no_auth:
+            raise ValueError("keys_file asks everybody for a key, and no_auth nobody: set one of them")
+        if self.keys_file is not None and self.admin_key is not None:
+            raise ValueError("with keys_file, a key with the scope admin takes the place of admin_key: leave admin_key away")
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ValueError("tls_key is there, but no tls_certificate")
+        return self
 
     @classmethod
     def settings_customise_sources(
@@ -100,6 +158,8 @@ def as_toml(settings: Settings) -> str:
 
 
 def _problem(loc: tuple[int | str, ...], message: str, value: Any) -> str:
+    if not loc:  # what several settings say together
+        return message.removeprefix("Value error, ")
     name = ".".join(str(part) for part in loc)
     known = list(Settings.model_fields)
     if name not in known:

@@ -6,7 +6,7 @@
 from pathlib import Path
 
 from service.config import Settings
-from service.flags import flag
+from service.flags import flag, has_opposite
 
 HEAD = """# Settings of `headserve serve`
 
@@ -33,13 +33,13 @@ def _flags(name: str) -> str:
     option = flag(name)
     if option is None:
         return "none: it is a secret"
-    off = f", `--no-{option.removeprefix('--')}`" if Settings.model_fields[name].annotation is bool else ""
+    off = f", `--no-{option.removeprefix('--')}`" if has_opposite(name) else ""
     return f"`{option}`{off}"
 
 
 def _default(name: str) -> str:
     default = Settings.model_fields[name].get_default()
-    return "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+    return "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 if __name__ == "__main__":

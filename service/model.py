@@ -16,7 +16,10 @@ from service.class_names import ClassNames
 from service.devices import replica_devices
 from service.discovery import SERVING_DEFAULT
 from service.errors import HeadserveError, ModelLoadError
+from service.lanes import Traces
 from service.model_options import BatchingOptions, ModelOptions
+from service.saved_model import read, scanned
+from service.scan import refusal
 from service.servable import Servable
 from service.servable import load as load_servable
 from service.statistics import Statistics
@@ -29,7 +32,9 @@ WARM_ROWS = 32
 log = structlog.get_logger("headserve.model")
 
 
-def load(name: str, version: int, folder: Path, options: ModelOptions, threads: int | None = None) -> "Model":
+def load(
+    name: str, version: int, folder: Path, options: ModelOptions, threads: int | None = None, traces: Traces | None = None
+) -> "Model":
     """The version in `folder`, a replica on each device that the options name.
 
     Args:
@@ -38,19 +43,25 @@ def load(name: str, version: int, folder: Path, options: ModelOptions, threads: 
         folder: the version's folder.
         options: how it batches and what it computes on.
         threads: runs at a time on each replica; default: one a core.
+        traces: who is told of requests and runs.
 
     Raises:
-        ModelLoadError: TensorFlow or the model card says no, or the options name a device that does not exist.
+        ModelLoadError: the scan, TensorFlow or the model card says no, or the options name a device that does not exist.
     """
+    saved_model = read(folder)
+    if not options.trusted and (findings := scanned(saved_model, folder)):
+        raise ModelLoadError(refusal(findings))
     devices = replica_devices(options.compute.devices)
-    servables = [load_servable(name, version, folder, device, options.compute) for device in devices]
-    return Model(servables, folder, options, threads or os.cpu_count() or 1)
+    servables = [load_servable(name, version, folder, device, options.compute, saved_model) for device in devices]
+    return Model(servables, folder, options, threads or os.cpu_count() or 1, traces)
 
 
 class Model:
     """What a manager lends to requests."""
 
-    def __init__(self, servables: list[Servable], folder: Path, options: ModelOptions, threads: int):
+    def __init__(
+        self, servables: list[Servable], folder: Path, options: ModelOptions, threads: int, traces: Traces | None = None
+    ):
         self.spec: ModelSpec = servables[0].spec
         self._servables = servables
         self._folder = folder
@@ -64,9 +75,10 @@ class Model:
         self._stackable = all(map(_has_rows, self.spec.inputs))
         self._batching = _batching(options)
         runs = [partial(self._run, servable) for servable in servables]
-        self.statistics = Statistics()
+        self.statistics = Statistics(self.spec.heads)
+        seen = self.statistics.batch
         self._batcher = Batcher(
-            self.spec.name, runs, self._batching, threads=threads, share=self._share, seen=self.statistics.batch
+            self.spec.name, runs, self._batching, threads=threads, share=self._share, seen=seen, traces=traces
         )
         self._batcher.start()
 

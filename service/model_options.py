@@ -70,7 +70,16 @@ class VersionPolicy(BaseModel):
 
 
 class ModelOptions(BaseModel):
-    """Everything that can be set for one model."""
+    """Everything that can be set for one model.
+
+    Attributes:
+        versions: which of those on disk are served.
+        labels: names of versions.
+        transition: whether the next version is loaded before the last one is unloaded, or after.
+        batching: how requests are put together.
+        compute: what it computes on.
+        trusted: whether its operations may do anything, files and Python included: it is loaded without a scan.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,3 +88,4 @@ class ModelOptions(BaseModel):
     transition: Literal["availability", "resource"] = "availability"
     batching: BatchingOptions = BatchingOptions()
     compute: ComputeOptions = ComputeOptions()
+    trusted: bool = False

@@ -9,15 +9,17 @@ class Note:
     """One prediction.
 
     Attributes:
+        key: the name of the key that it came with; None when none is asked for.
         model: the name that was asked for; None while there is no prediction.
         version: the one that answers; None when none does.
         rows: how many were asked for; None when they could not be read, or are no rows.
         timed: its times, complete once it has ended.
     """
 
-    __slots__ = ("model", "rows", "timed", "version")
+    __slots__ = ("key", "model", "rows", "timed", "version")
 
     def __init__(self) -> None:
+        self.key: str | None = None
         self.model: str | None = None
         self.version: int | None = None
         self.rows: int | None = None

@@ -22,6 +22,8 @@ class _Joining:
 
     def write(self, data: bytes | memoryview) -> None:
         """Sends the data, or keeps it when it may be the headers alone."""
+        if self.is_closing():  # the client has gone, and the application does not know it yet
+            return
         if self._kept is not None:
             kept, self._kept = self._kept, None
             self._transport.writelines((kept, data))

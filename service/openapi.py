@@ -4,6 +4,7 @@ from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
 
+from service.gate import OPEN
 from service.types import InputSpec, ModelSpec
 
 GENERIC_PATH = "/models/{model}/predict"
@@ -21,6 +22,19 @@ def with_models(document: dict[str, Any], models: list[ModelSpec]) -> dict[str, 
     schemas = document["components"]["schemas"]
     used = {name: schema for name, schema in schemas.items() if name not in _CHECKED}
     return document | {"paths": own | paths, "components": document["components"] | {"schemas": used}}
+
+
+def with_keys(document: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the document that says which operations need a key, and how it is sent."""
+    ways: dict[str, Any] = {
+        "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    paths = {
+        path: {method: its | {"security": [] if path in OPEN else [{name: []} for name in ways]} for method, its in of.items()}
+        for path, of in document["paths"].items()
+    }
+    return document | {"paths": paths, "components": document["components"] | {"securitySchemes": ways}}
 
 
 def _unchecked(operation: dict[str, Any]) -> dict[str, Any]:

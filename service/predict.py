@@ -6,8 +6,10 @@ from typing import ParamSpec, TypeVar
 
 from service.api import Call, Encoded
 from service.batch import rows_of
+from service.errors import TooManyRowsError
 from service.lifecycle.manager import Manager
 from service.note import note
+from service.statistics import Request
 from service.types import InferResponse, nbytes
 
 P = ParamSpec("P")
@@ -20,7 +22,7 @@ VERSION_HEADER = b"x-model-version"
 """The header of an answer that says which version computed it."""
 
 
-async def predict(manager: Manager, call: Call, body: bytes, deadline: float) -> Encoded:
+async def predict(manager: Manager, call: Call, body: bytes, deadline: float, max_rows: int, timed: Request) -> Encoded:
     """The encoded answer. A request is checked before it is queued, so that a bad one costs its sender only.
 
     Args:
@@ -28,6 +30,8 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float) ->
         call: which model, and the codec of body and answer.
         body: the request.
         deadline: seconds on the clock of `time.monotonic`; what the body says itself comes first, if it is earlier.
+        max_rows: how many it may ask for.
+        timed: is told how far it has come.
 
     Raises:
         HeadserveError: of the kind that fits; the protocol writes it, too.
@@ -35,14 +39,21 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float) ->
     codec, noted = call.codec, note.get()
     if noted is not None:
         noted.model = call.model
-    with manager.acquire(call.model, call.version, call.label) as loaded, loaded.statistics.request() as timed:
+    with manager.acquire(call.model, call.version, call.label) as loaded:
+        timed.lent(loaded.statistics)
         spec = loaded.spec
         if noted is not None:
             noted.version, noted.timed = spec.version, timed
         request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
         timed.decoded(request)
+        rows = rows_of(request.inputs)
+        if rows is not None and rows > max_rows:
+            raise TooManyRowsError(
+                f"Expected at most {max_rows} rows, but got {rows}; send fewer at once, or raise HEADSERVE_MAX_ROWS.",
+                max_rows=max_rows,
+            )
         if noted is not None:
-            noted.rows = rows_of(request.inputs)
+            noted.rows = rows
         if request.deadline is not None:
             deadline = min(deadline, request.deadline)
         outputs = await loaded.infer(request, deadline)

@@ -1,9 +1,13 @@
 """Answers that tell of an error, in the words of the protocol that was spoken."""
 
 import structlog
+from starlette.types import Send
 
 from service.api import Api, Encoded
 from service.errors import BodyTooLargeError, HeadserveError, RequestError
+
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+"""A browser is to believe the content type: what a client wrote, and is quoted, is no page."""
 
 log = structlog.get_logger("headserve.app")
 
@@ -30,9 +34,19 @@ def answer_to(error: HeadserveError, api: Api, path: str) -> tuple[int, Encoded]
     if error.status >= 500 and not isinstance(error, RequestError):
         log.error("request failed", path=path, code=error.code, error=error.message)
     status, answer = api.problem(error)
-    headers = list(answer.headers)
+    headers = [*answer.headers, *error.headers, NOSNIFF]
     if isinstance(error, BodyTooLargeError):  # what is left of the body must not be read as the next request
         headers.append((b"connection", b"close"))
     if error.retry_after_s is not None:
         headers.append((b"retry-after", b"%d" % error.retry_after_s))
     return status, Encoded(answer.chunks, headers)
+
+
+async def send_answer(status: int, answer: Encoded, send: Send) -> None:
+    """Sends it, through ASGI."""
+    headers = [(b"content-length", b"%d" % sum(map(len, answer.chunks))), *answer.headers]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    *first, last = answer.chunks
+    for chunk in first:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": last})

@@ -1,6 +1,7 @@
 """A SavedModel in memory: loads it, describes it, runs it. TensorFlow is imported here and in `devices`, in functions only.
 
-The model is loaded into a `Session`, as TensorFlow Serving does it, so that its graph stays in C++. `tf.saved_model.load`
+The model is loaded into a `Session`, as TensorFlow Serving does it, so that its graph stays in C++. It is the graph that was
+scanned: `tf.compat.v1.saved_model.load` would read the file again, and it may be another one by then. `tf.saved_model.load`
 makes a Python graph of every signature and every function instead; a model with four heads then takes five times as long to
 load and a call twice as long, and leaves 80,000 Python objects that every search for garbage looks at while all threads stop.
 
@@ -13,6 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,8 +25,11 @@ import numpy as np
 from service.card import read_card
 from service.devices import session_config
 from service.discovery import TensorNames, layout
-from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
+from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError, listed
 from service.model_options import ComputeOptions
+from service.saved_model import read
+from service.scan.files import INIT, INIT_COLLECTIONS
+from service.scan.rules import assets_of
 from service.types import Array, ModelSpec, Output, SignatureSpec, SignatureTensors, TensorSpec
 
 MAX_GRAPHS = 64
@@ -76,8 +81,23 @@ class Servable:
         return array if array.dtype == wanted else array.astype(wanted)
 
 
-def load(name: str, version: int, folder: Path, device: str | None = None, compute: ComputeOptions | None = None) -> Servable:
+def load(
+    name: str,
+    version: int,
+    folder: Path,
+    device: str | None = None,
+    compute: ComputeOptions | None = None,
+    saved_model: Any = None,
+) -> Servable:
     """The SavedModel in `folder`, on that device (None: TensorFlow's choice).
+
+    Args:
+        name: the model's name.
+        version: its version.
+        folder: the version's folder: variables, assets and card come from there.
+        device: such as `GPU:0`.
+        compute: what the session computes with.
+        saved_model: the protocol buffer to load; None: the folder's.
 
     Raises:
         ModelLoadError: also for a broken model card.
@@ -85,7 +105,8 @@ def load(name: str, version: int, folder: Path, device: str | None = None, compu
     card = read_card(folder)
     session = None
     try:
-        session, definitions, fetchable = _loaded(folder, device, compute or ComputeOptions())
+        meta_graph = _serving(read(folder) if saved_model is None else saved_model)
+        session, definitions, fetchable = _loaded(folder, meta_graph, device, compute or ComputeOptions())
         signatures = {key: _signature_spec(definition) for key, definition in definitions.items()}
         tensors: TensorNames = {
             key: {output: info.name for output, info in definition.outputs.items()} for key, definition in definitions.items()
@@ -116,7 +137,17 @@ def load(name: str, version: int, folder: Path, device: str | None = None, compu
     return Servable(spec, device, fetches, graph, dtypes, close)
 
 
-def _loaded(folder: Path, device: str | None, compute: ComputeOptions) -> tuple[Any, dict[str, Any], dict[str, str]]:
+def _serving(saved_model: Any) -> Any:
+    """The MetaGraph that is for serving."""
+    tags = [sorted(meta_graph.meta_info_def.tags) for meta_graph in saved_model.meta_graphs]
+    if [TAG] not in tags:
+        raise ModelLoadError(f"The SavedModel has no graph with the tag {TAG!r} alone; it has {listed(map(' '.join, tags))}.")
+    return saved_model.meta_graphs[tags.index([TAG])]
+
+
+def _loaded(
+    folder: Path, meta_graph: Any, device: str | None, compute: ComputeOptions
+) -> tuple[Any, dict[str, Any], dict[str, str]]:
     """The session, the definitions of the signatures that are for callers, and what to fetch for each output's tensor."""
     import tensorflow as tf
 
@@ -125,9 +156,13 @@ def _loaded(folder: Path, device: str | None, compute: ComputeOptions) -> tuple[
     with tf.Graph().as_default() as graph, tf.device(device):
         session = tf.compat.v1.Session(graph=graph, config=session_config(compute))
         try:
-            meta_graph = tf.compat.v1.saved_model.load(session, [TAG], str(folder), clear_devices=device is not None)
+            saver = tf.compat.v1.train.import_meta_graph(meta_graph, clear_devices=device is not None)
+            if saver is not None:  # there are variables
+                saver.restore(session, str(folder / "variables" / "variables"))
+            _initialize(session, meta_graph, folder)
             named = sorted(meta_graph.signature_def.items())
-            definitions = {key: definition for key, definition in named if not key.startswith(INTERNAL)}
+            # Copies: a member of a protocol buffer keeps the whole of it in memory, constants and all.
+            definitions = {key: deepcopy(definition) for key, definition in named if not key.startswith(INTERNAL)}
             names = {info.name for definition in definitions.values() for info in definition.outputs.values()}
             # A function call that is fetched itself is computed with all of its outputs; one behind an identity is inlined
             # and pruned. And an input that is an output as well can be fetched so.
@@ -136,6 +171,21 @@ def _loaded(folder: Path, device: str | None, compute: ComputeOptions) -> tuple[
             session.close()
             raise
     return session, definitions, fetchable
+
+
+def _initialize(session: Any, meta_graph: Any, folder: Path) -> None:
+    """Runs what fills tables and the like, fed with the paths of the assets."""
+    signatures, collections = meta_graph.signature_def, meta_graph.collection_def
+    if INIT in signatures:
+        names = [signatures[INIT].outputs[INIT].name]
+    else:
+        key = next((key for key in INIT_COLLECTIONS if key in collections), None)
+        names = [] if key is None else list(collections[key].node_list.value)
+    if len(names) > 1:
+        raise ModelLoadError(f"The SavedModel has {len(names)} operations that initialize it, where one is expected.")
+    feeds = {tensor: str(folder / "assets" / name) for tensor, name in assets_of(meta_graph).items()}
+    for name in names:
+        session.run(session.graph.as_graph_element(name), feeds)
 
 
 def _callable(session: Any, feeds: Sequence[str], fetches: Sequence[str]) -> Callable[..., Sequence[Array]]:

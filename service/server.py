@@ -9,12 +9,14 @@ process at once.
 import asyncio
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
+from ipaddress import ip_address
 from types import FrameType
 from typing import NoReturn
 
@@ -22,15 +24,20 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE
 
+from service.bounded import bounded
 from service.config import Settings
 from service.errors import ConfigError
-from service.one_packet import OnePacketProtocol
+from service.tls import Tls
 
 Announce = Callable[[str], None]
 CLOSE = (b"connection", b"close")
 LAST_S = 2.0
 """What the models have to close in, after the last request."""
+
+FILES_BESIDE = 512
+"""Files that are open besides connections: models, logs, pipes."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -48,9 +55,26 @@ class _Server(uvicorn.Server):
         self._signal: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
-            self._announce(_url(sockets[0]))
+        """Listens. uvicorn's own would wait a minute for a client that never begins with TLS."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        loop, config = asyncio.get_running_loop(), self.config
+        patience_s = None if config.ssl is None else self._settings.header_timeout_ms / 1000
+
+        def connected() -> asyncio.Protocol:
+            protocol: Callable[..., asyncio.Protocol] = config.http_protocol_class
+            return protocol(config=config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop)
+
+        self.servers = [
+            await loop.create_server(
+                connected, sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=patience_s
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
+        for sock in sockets or ():
+            self._announce(_url(sock, secure=config.ssl is not None))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -88,23 +112,56 @@ class _Server(uvicorn.Server):
 
 
 def run(app: FastAPI, settings: Settings, announce: Announce) -> None:
-    """Serves until a signal, and ends the process. Raises ConfigError for a port in use."""
-    listening = _bind(settings.host, settings.port)
-    config = uvicorn.Config(
-        _unwrapped(app),
-        http=OnePacketProtocol,
-        log_config=None,
-        access_log=False,  # service.access has one
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, too
-    )
+    """Serves until a signal, and ends the process. Raises ConfigError for a port in use, and for an open door."""
+    listening = _bind(settings)
+    _allow_files(settings.max_connections)
+    config = configured(app)
 
     def draining() -> None:
         app.state.manager.draining = True
 
     _Server(config, settings, announce, draining).run([listening])
     _end(0)
+
+
+def configured(app: FastAPI) -> uvicorn.Config:
+    """Uvicorn as headserve runs it."""
+    settings: Settings = app.state.settings
+    tls: Tls | None = app.state.tls
+    return uvicorn.Config(
+        _unwrapped(app),
+        http=bounded(settings),
+        ws="none",
+        log_config=None,
+        access_log=False,  # service.access has one
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, too
+        ssl_context_factory=None if tls is None else lambda *_: tls.context,
+    )
+
+
+def check_exposed(address: str, settings: Settings) -> None:
+    """Passes if others cannot reach the address, or are asked for keys, or may ask without. Raises ConfigError."""
+    found = ip_address(address.partition("%")[0])
+    inside = found.is_loopback or (found.version == 6 and found.ipv4_mapped is not None and found.ipv4_mapped.is_loopback)
+    if not inside and settings.keys_file is None and not settings.no_auth:
+        raise ConfigError(
+            f"On {settings.host or 'every address'}, others could ask without a key. Make keys with "
+            "'headserve keys add NAME --keys-file keys.json' and serve with --keys-file keys.json, or say --no-auth "
+            "(HEADSERVE_NO_AUTH=true) when whoever reaches the port may ask; without either, --host is 127.0.0.1."
+        )
+
+
+def _allow_files(connections: int) -> None:
+    """Has the system allow as many open files as there may be connections, if it does; many begin at 1024."""
+    needed = connections + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < needed:
+            log.warning("the system allows fewer open files than max_connections needs", allowed=allowed, needed=needed)
 
 
 def _unwrapped(app: FastAPI) -> ASGIApp:
@@ -126,8 +183,9 @@ def _end(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet."""
+def _bind(settings: Settings) -> socket.socket:
+    """A bound socket that does not listen yet. Which address a host's name stands for, the system says."""
+    host, port = settings.host, settings.port
     bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -135,10 +193,15 @@ def _bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         bound.close()
         raise ConfigError(f"Cannot listen on {host}, port {port}: {error.strerror}; try another --port, or 0.") from error
+    try:
+        check_exposed(bound.getsockname()[0], settings)
+    except ConfigError:
+        bound.close()
+        raise
     return bound
 
 
-def _url(bound: socket.socket) -> str:
+def _url(bound: socket.socket, secure: bool) -> str:
     host, port = bound.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - an address to call, not to listen on
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http{'s' * secure}://" + (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

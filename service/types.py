@@ -213,6 +213,10 @@ class Loaded(Protocol):
     def spec(self) -> ModelSpec:
         """What it is."""
 
+    @property
+    def waiting_rows(self) -> int:
+        """Rows in its queue."""
+
     def warm_up(self) -> None:
         """Runs every batch size and head once, so that no request is the first. Blocks; raises ModelLoadError."""
 

@@ -4,10 +4,15 @@ import logging
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# No test is about time: on a busy machine, any example may take long.
+hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # structlog prints to stdout until it is configured, and a server that runs beside a test logs whenever it likes.
 structlog.configure(

@@ -110,7 +110,7 @@ def read(folder: Path) -> Card:
     """
     path = folder / PATH
     if not path.exists():
-        if not (folder / "saved_model.pb").exists():
+        if not _is_version(folder):
             raise CardError(f"{folder}: there is no SavedModel")
         raise CardError(
             f"{folder} has no model card ({PATH}): headserve did not export it. It can be served all the same; "
@@ -135,12 +135,16 @@ def newest(folder: Path) -> Path:
     Raises:
         CardError: there is neither.
     """
-    if (folder / "saved_model.pb").exists():
+    if _is_version(folder):
         return folder
     versions = numbered(folder)
     if not versions:
         raise CardError(f"{folder}: there is no model; `headserve train` or `headserve export` makes one")
     return folder / str(versions[-1])
+
+
+def _is_version(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("saved_model.pb", "saved_model.pbtxt"))
 
 
 def checksums(folder: Path) -> dict[str, FileCard]:

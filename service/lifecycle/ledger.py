@@ -51,9 +51,12 @@ class Ledger:
         newest = max((key for key in self.records if key.version == disk.version), default=None)
         if newest is not None and not self.records[newest].replaces(disk, options):
             return self.records[newest]
-        renewed = Id(disk.version) if newest is None else Id(disk.version, newest.revision + 1)
-        self.records[renewed] = Record(renewed, disk, options)
-        return self.records[renewed]
+        if newest is None:
+            renewed = Record(Id(disk.version), disk, options)
+        else:
+            renewed = Record(Id(disk.version, newest.revision + 1), disk, options, tally=self.records[newest].tally)
+        self.records[renewed.id] = renewed
+        return renewed
 
     @property
     def _wanted_records(self) -> list[Record]:
@@ -157,4 +160,6 @@ def _version_status(record: Record, wanted: bool) -> VersionStatus:
         record.file_bytes,
         record.resident_bytes,
         record.shared.requests if record.shared is not None else 0,
+        record.tally.loads,
+        record.tally.failures,
     )

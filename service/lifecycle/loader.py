@@ -8,9 +8,10 @@ from typing import TypeAlias
 
 import structlog
 
-from service.errors import HeadserveError
+from service.errors import HeadserveError, ModelLoadError
 from service.lifecycle.memory import gently, give_back, resident_bytes
 from service.lifecycle.record import Outcome, Record
+from service.lifecycle.source import stamp
 from service.lifecycle.verify import verify
 from service.lifecycle.versions import State
 from service.model_options import ModelOptions
@@ -23,10 +24,14 @@ log = structlog.get_logger("headserve.lifecycle")
 
 
 class Loader:
-    """Works on records; calls `changed` whenever there is something new about one."""
+    """Works on records; calls `changed` whenever there is something new about one.
 
-    def __init__(self, load: Load, threads: int, changed: Callable[[], None]):
+    With a file of `public_keys`, it loads only what one of them has signed.
+    """
+
+    def __init__(self, load: Load, threads: int, changed: Callable[[], None], public_keys: Path | None = None):
         self.threads = threads
+        self._public_keys = public_keys
         self._load = load
         self._changed = changed
         # One thread more than versions load at a time: memory is given back also while something large loads.
@@ -63,13 +68,17 @@ class Loader:
         self._changed()
 
     def _steps(self, record: Record) -> None:
-        verify(record.disk.folder)
+        folder = record.disk.folder
+        before = stamp(folder)
+        verify(folder, self._public_keys)
         record.move(State.LOADING)
         self._changed()
-        record.loaded = self._load(record.disk.model, record.id.version, record.disk.folder, record.options)
+        record.loaded = self._load(record.disk.model, record.id.version, folder, record.options)
         record.move(State.WARMING)
         self._changed()
         record.loaded.warm_up()
+        if stamp(folder) != before:  # what was verified may not be what was loaded
+            raise ModelLoadError(f"{folder} was changed while it was loaded. Rename a version into its place when it is whole.")
 
     def _discard(self, record: Record) -> None:
         """Takes what has been loaded so far out of memory."""

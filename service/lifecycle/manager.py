@@ -53,13 +53,21 @@ class Manager:
         load: brings a version into memory.
         models_config: `models.toml`; by default the one in the folder, which need not be there.
         timing: how often to look.
+        public_keys: PEM file; a version that none of the keys has signed is refused. None: none need be signed.
     """
 
-    def __init__(self, models: Path, load: Load, models_config: Path | None = None, timing: Timing | None = None):
+    def __init__(
+        self,
+        models: Path,
+        load: Load,
+        models_config: Path | None = None,
+        timing: Timing | None = None,
+        public_keys: Path | None = None,
+    ):
         self._models = models
         self._timing = timing or Timing()
         self._options = Reader(models_config or models / FILE_NAME, models_config is not None, self._timing.settle_ms / 1000)
-        self._loader = Loader(load, self._timing.load_threads, self.wake)
+        self._loader = Loader(load, self._timing.load_threads, self.wake, public_keys)
         self._watcher = Watcher(models, self.wake) if self._timing.watch else None
         self._ledgers: dict[str, Ledger] = {}
         self._orders = Orders()
@@ -148,6 +156,15 @@ class Manager:
         return [shared.loaded.spec for shared in served if shared is not None]
 
     @property
+    def served(self) -> list[Loaded]:
+        """Every version that is served."""
+        return [shared.loaded for route in self._table.routes.values() for shared in route.available.values()]
+
+    def knows(self, model: str) -> bool:
+        """Whether there is a model of that name."""
+        return model in self._table.routes
+
+    @property
     def models_file(self) -> FileStatus:
         """Whether `models.toml` is in force as it stands."""
         return FileStatus(str(self._options.path), self._options.error)
@@ -227,6 +244,7 @@ class Manager:
                 record.outcome = None
                 record.shared = Shared(record.loaded, partial(self._idle, record))
                 record.attempts, record.error = 0, None
+                record.tally.loads += 1
                 if record.id in ledger.wanted:
                     record.move(State.AVAILABLE)
                     self._reporter.available(record)

@@ -18,6 +18,14 @@ class Outcome:
 
 
 @dataclass
+class Tally:
+    """How often a version was loaded, and how often that failed; also under former folders and options."""
+
+    loads: int = 0
+    failures: int = 0
+
+
+@dataclass
 class Record:
     """One version of one model, with the options that it is loaded with.
 
@@ -34,6 +42,8 @@ class Record:
     """Why the last attempt failed; None after one that succeeded."""
     attempts: int = 0
     """How many attempts have failed since the last one that succeeded."""
+    tally: Tally = field(default_factory=Tally)
+    """How attempts have ended, ever."""
     retry_at: float = 0.0
     """When the next attempt may begin, by `time.monotonic`."""
     file_bytes: int = 0
@@ -61,6 +71,7 @@ class Record:
     def fail(self, error: str) -> None:
         """Ends an attempt."""
         self.attempts += 1
+        self.tally.failures += 1
         self.error = error
         self.retry_at = time.monotonic() + retry_delay_s(self.attempts)
         self.move(State.FAILED)
@@ -125,5 +136,5 @@ class Record:
         return Snapshot(self.id, self.state, self.error is not None and self.state is not State.AVAILABLE, self.due)
 
 
-def _make(disk: VersionOnDisk, options: ModelOptions) -> tuple[tuple[int, int], BatchingOptions, ComputeOptions]:
-    return disk.marker, options.batching, options.compute
+def _make(disk: VersionOnDisk, options: ModelOptions) -> tuple[tuple[int, int], BatchingOptions, ComputeOptions, bool]:
+    return disk.marker, options.batching, options.compute, options.trusted

@@ -1,14 +1,14 @@
-"""What is on disk: `<models>/<name>/<version>/saved_model.pb`. Stateless: every scan looks anew."""
+"""What is on disk: `<models>/<name>/<version>/saved_model.pb`, or `.pbtxt`. Stateless: every scan looks anew."""
 
 import os
 from dataclasses import dataclass
+from errno import ELOOP, ENOENT, ENOTDIR
 from pathlib import Path
 from stat import S_ISREG
 from typing import NamedTuple
 
 from service.errors import ConfigError
-
-SAVED_MODEL = "saved_model.pb"
+from service.saved_model import BINARY, TEXT
 
 
 @dataclass(frozen=True, order=True)
@@ -38,8 +38,10 @@ class Fingerprint(NamedTuple):
 def scan(models: Path) -> dict[str, tuple[VersionOnDisk, ...]]:
     """Every model with its versions, oldest first; a model has at least one.
 
-    Versions are folders named by a positive whole number. Everything else, hidden and temporary folders among it, is no
-    model. Raises ConfigError when the folder cannot be read, or is a model rather than a folder of models.
+    Versions are folders named by a positive whole number, or links to such; where they lead to is looked at when they are
+    verified, so that one that leads out of the folder is not passed over in silence. Everything else, hidden and temporary
+    folders among it, is no model. Raises ConfigError when the folder cannot be read, or is a model rather than a folder of
+    models.
     """
     try:
         folders = sorted(folder for folder in models.iterdir() if folder.is_dir())
@@ -61,12 +63,28 @@ def fingerprint(folder: Path) -> Fingerprint:
     for directory, names, files in os.walk(folder):
         for name in (*names, *files):
             path = os.path.join(directory, name)  # noqa: PTH118 - this runs for every file, twice a second
-            status = os.stat(path)  # noqa: PTH116
+            status = os.lstat(path)  # a link that leads nowhere is to be refused, not to be waited for
             size = status.st_size if name in files else 0
             entries.add((path, status.st_ino, size, status.st_mtime_ns))
             changed_at = max(changed_at, status.st_ctime)
             total += size
     return Fingerprint(frozenset(entries), changed_at, total)
+
+
+def stamp(folder: Path) -> frozenset[tuple[str, int, int, int]] | None:
+    """Tells whether anything was written or moved in a folder, or the folder itself, between two looks; None: it is gone.
+
+    The last number is the time that nobody can set, so that what is put back afterwards shows as well.
+    """
+    found = set()
+    try:
+        for directory, _, files in os.walk(folder):
+            for path in (directory, *(os.path.join(directory, name) for name in files)):  # noqa: PTH118
+                status = os.lstat(path)
+                found.add((path, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    except OSError:
+        return None
+    return frozenset(found)
 
 
 def _versions(model: Path) -> list[VersionOnDisk]:
@@ -78,7 +96,7 @@ def _versions(model: Path) -> list[VersionOnDisk]:
     return [
         VersionOnDisk(model.name, int(folder.name), folder, marker)
         for folder in named
-        if (marker := _marker(folder / SAVED_MODEL)) is not None
+        if (marker := _marker(folder / BINARY) or _marker(folder / TEXT)) is not None
     ]
 
 
@@ -86,6 +104,8 @@ def _marker(file: Path) -> tuple[int, int] | None:
     """Tells one file from another in its place; None when there is none."""
     try:
         status = file.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
+    except OSError as error:
+        if error.errno in {ENOENT, ENOTDIR, ELOOP}:  # not there, or a link that leads nowhere
+            return None
+        raise
     return (status.st_ino, status.st_mtime_ns) if S_ISREG(status.st_mode) else None

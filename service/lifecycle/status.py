@@ -27,6 +27,10 @@ class VersionStatus:
     """What loading it added to the server's memory."""
     requests: int
     """Requests that it was lent to."""
+    loads: int = 0
+    """How often it was loaded, ever."""
+    failures: int = 0
+    """How often loading it failed, ever."""
 
 
 @dataclass(frozen=True)

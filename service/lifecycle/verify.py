@@ -1,30 +1,49 @@
-"""Compares a version's files with what its model card says about them."""
+"""Compares a version's files with what is said about them: by their signature, and by the model card."""
 
-import hashlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from service.card import read_card
+from service.card import Card, read_card
 from service.errors import ModelLoadError
+from service.saved_model import BINARY, TEXT
+from service.signature import check
+from service.version_files import VersionFiles
+
+OURS = ("assets", "variables")
+"""Folders whose files TensorFlow may read by names that only the model knows."""
 
 
-def verify(folder: Path) -> None:
-    """Raises ModelLoadError, naming the first file that is missing, cut short or altered. No card, nothing to compare."""
+def verify(folder: Path, public_keys: Path | None = None) -> None:
+    """Raises ModelLoadError, naming the first file that is not as it should be.
+
+    - The folder, `<models>/<model>/<version>`, may be a link that leads into the models folder; what is in it must be files.
+    - With `public_keys`, one of them has signed the files, all of them, as those of this model and version.
+    - With a card that lists files, they are there as listed, and nothing that is not listed stands between them.
+    """
+    models = folder.parent.parent.resolve()
+    if not folder.resolve().is_relative_to(models):
+        raise ModelLoadError(f"{folder} is a link that leads out of the models folder, to {folder.resolve()}. Copy it there.")
+    files = VersionFiles(folder)
+    if public_keys is not None:
+        check(files, public_keys)
     card = read_card(folder)
-    for name, expected in sorted(card.files.items()) if card is not None else ():
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
+    if card is not None and card.files:
+        _compare(files, card)
+
+
+def _compare(files: VersionFiles, card: Card) -> None:
+    for name, expected in sorted(card.files.items()):
+        path = files.folder / name
+        if not path.resolve().is_relative_to(files.folder.resolve()):
             raise ModelLoadError(f"The model card lists {name!r}, which is not in the version's folder.")
-        try:
-            with path.open("rb") as file:
-                size = path.stat().st_size
-                if size != expected.bytes:
-                    raise ModelLoadError(
-                        f"{path} has {size} bytes; the model card says {expected.bytes}. Copy the version again."
-                    )
-                if hashlib.file_digest(file, "sha256").hexdigest() != expected.sha256:
-                    raise ModelLoadError(
-                        f"{path} is not the file that was exported: its sha256 differs from the model card's. "
-                        "Copy the version again."
-                    )
-        except OSError as error:
-            raise ModelLoadError(f"{path}, which the model card lists, cannot be read: {error.strerror}.") from error
+        size = files.size(name, "the model card")
+        if size != expected.bytes:
+            raise ModelLoadError(f"{path} has {size} bytes; the model card says {expected.bytes}. Copy the version again.")
+        if files.sha256(name, "the model card") != expected.sha256:
+            raise ModelLoadError(
+                f"{path} is not the file that was exported: its sha256 differs from the model card's. Copy the version again."
+            )
+    for name in files.names:
+        if name not in card.files and (name in {BINARY, TEXT} or PurePosixPath(name).parts[0] in OURS):
+            raise ModelLoadError(
+                f"{files.folder / name} is not listed in the model card; remove it, or copy the version again."
+            )

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from service.api import Call, Encoded, Headers
+from service.api import Call, Encoded, Headers, route_of_version
 from service.codec import native
 from service.errors import HeadserveError
 from service.lifecycle.manager import Manager
@@ -122,6 +122,7 @@ def router(manager: Manager, runtime: Callable[[], dict[str, Any]]) -> APIRouter
 class NativeApi:
     """headserve's own protocol, for `service.inference`."""
 
+    name = "native"
     prefix = "/models"
 
     def call(self, path: str, headers: Headers, raw_path: str = "") -> Call | None:  # noqa: ARG002
@@ -136,6 +137,10 @@ class NativeApi:
             case [model, "labels", label, "predict"] if model and label:
                 return Call(native, model, label=label)
         return None
+
+    def route(self, call: Call) -> str:
+        """The path of such calls."""
+        return f"/models/{{model}}{route_of_version(call)}/predict"
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """An RFC 9457 problem."""

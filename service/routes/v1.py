@@ -12,7 +12,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from service.api import JSON_TYPE, Call, Codec, Encoded, Headers, raw_path_of
+from service.api import JSON_TYPE, Call, Codec, Encoded, Headers, raw_path_of, route_of_version
 from service.codec.tfserving import Classify, MultiInference, Predict, Regress
 from service.errors import (
     HeadserveError,
@@ -40,6 +40,12 @@ CODECS: dict[str, Callable[[], Codec]] = {
     "regress": Regress,
     "multiinference": MultiInference,
 }
+_VERBS: dict[type, str] = {
+    Predict: "predict",
+    Classify: "classify",
+    Regress: "regress",
+    MultiInference: "multiInference",
+}
 _MODEL = r"(?i)/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 _ASKED = re.compile(rf"{_MODEL}:({'|'.join(CODECS)})", re.ASCII)
 _TOLD = re.compile(rf"{_MODEL}(/metadata)?", re.ASCII)
@@ -51,6 +57,7 @@ _MAX_VERSION = (1 << 63) - 1
 class V1Api:
     """TensorFlow Serving's protocol, for `service.inference`. `timeout_ms` is for requests that give none."""
 
+    name = "v1"
     prefix = "/v1"
 
     def __init__(self, timeout_ms: int = TIMEOUT_MS):
@@ -64,6 +71,10 @@ class V1Api:
         target = _target(found)
         codec = CODECS[found[4].lower()]()
         return Call(codec, target.model, target.version, target.label, self._timeout_ms)
+
+    def route(self, call: Call) -> str:
+        """The path of such calls."""
+        return f"/v1/models/{{model}}{route_of_version(call)}:{_VERBS[type(call.codec)]}"
 
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status that TensorFlow Serving would give, and the message."""

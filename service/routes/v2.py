@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter, Response
 
-from service.api import Call, Encoded, Headers
+from service.api import Call, Encoded, Headers, route_of_version
 from service.codec import oip
-from service.errors import HeadserveError, ModelLoadError, RequestError, UnauthorizedError, UnavailableError
+from service.errors import HeadserveError, ModelLoadError, RequestError, UnavailableError
 from service.lifecycle.manager import Manager
 from service.routes.common import MAX_DIGITS, answered_in_front, json_response, version_number
 from service.routes.v2_docs import INFER_DOCS, LIVE_DOCS, MODEL_READY_DOCS, READY_DOCS, SERVER_DOCS
@@ -75,6 +75,7 @@ def router(manager: Manager, server_version: str) -> APIRouter:
 class V2Api:
     """The Open Inference Protocol, for `service.inference`."""
 
+    name = "v2"
     prefix = PREFIX
 
     def call(self, path: str, headers: Headers, raw_path: str) -> Call | None:  # noqa: ARG002
@@ -88,12 +89,13 @@ class V2Api:
                 return Call(oip.OpenInference(_header_length(headers)), model, version=version_number(version))
         return None
 
+    def route(self, call: Call) -> str:
+        """The path of such calls."""
+        return f"{PREFIX}/models/{{model}}{route_of_version(call)}/infer"
+
     def problem(self, error: HeadserveError) -> tuple[int, Encoded]:
         """The status, of which this protocol has fewer, and an object whose `error` is the message."""
-        answer = oip.encode_error(error)
-        if isinstance(error, UnauthorizedError):
-            answer = Encoded(answer.chunks, (*answer.headers, (b"www-authenticate", b"Bearer")))
-        return 400 if error.status == 422 else error.status, answer
+        return 400 if error.status == 422 else error.status, oip.encode_error(error)
 
 
 def _header_length(headers: Headers) -> int | None:

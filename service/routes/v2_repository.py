@@ -1,12 +1,11 @@
 """The model repository extension of the Open Inference Protocol: what is on disk, and loading and unloading it by hand."""
 
 import asyncio
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import SecretStr
 
-from service import admin
 from service.body import read_body
 from service.codec.oip.parsing import parsed
 from service.codec.oip.selection import flag, parameters
@@ -22,8 +21,8 @@ _STATES = {State.AVAILABLE: "READY", State.UNLOADING: "UNLOADING"} | dict.fromke
 UNAVAILABLE = "UNAVAILABLE"
 
 
-def router(manager: Manager, admin_key: SecretStr | None, max_body_bytes: int) -> APIRouter:
-    """The routes under `/v2/repository`."""
+def router(manager: Manager, check_admin: Callable[[Mapping[str, str]], None] | None, max_body_bytes: int) -> APIRouter:
+    """The routes under `/v2/repository`. `check_admin` raises when a request's headers do not allow changes."""
     routes = APIRouter(prefix=f"{PREFIX}/repository", tags=["Open Inference Protocol"])
 
     async def message(request: Request) -> dict[str, Any]:
@@ -43,7 +42,8 @@ def router(manager: Manager, admin_key: SecretStr | None, max_body_bytes: int) -
     @routes.post("/models/{model}/load", summary="Load a model", **LOAD_DOCS)
     async def load(model: str, request: Request) -> Response:
         """Serves what should be served of it, after it was unloaded, too; what failed is tried again. 200 when it is served."""
-        admin.check(request.headers, admin_key)
+        if check_admin is not None:
+            check_admin(request.headers)
         for name in parameters(await message(request), "The request"):
             if name == "config" or name.startswith("file:"):
                 raise UnsupportedFeatureError(
@@ -56,7 +56,8 @@ def router(manager: Manager, admin_key: SecretStr | None, max_body_bytes: int) -
     @routes.post("/models/{model}/unload", summary="Unload a model", **UNLOAD_DOCS)
     async def unload(model: str, request: Request) -> Response:
         """Takes it out of service until it is loaded again, or the server starts anew; running requests are finished."""
-        admin.check(request.headers, admin_key)
+        if check_admin is not None:
+            check_admin(request.headers)
         # No model depends on another here, so that it makes no difference.
         flag(parameters(await message(request), "The request"), "unload_dependents", "The request")
         await asyncio.wrap_future(manager.unload(model))

@@ -6,7 +6,8 @@ from typing import Any
 from service.errors import HeadserveError
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import VersionStatus
-from service.statistics import BatchTotals, Total, Totals
+from service.statistics import BatchTotals, Counts, Total
+from service.statistics.histogram import Histogram
 
 
 def statistics(manager: Manager, models: Iterable[str], version: int | None = None) -> dict[str, Any]:
@@ -25,37 +26,42 @@ def statistics(manager: Manager, models: Iterable[str], version: int | None = No
 
 
 def _of(manager: Manager, model: str, version: int) -> dict[str, Any]:
-    with manager.acquire(model, version) as loaded:
-        totals = loaded.statistics.totals
+    with manager.acquire(model, version) as loaded, loaded.statistics.counted() as counts:
+        told = _told(counts)
     known = next((known for known in manager.status(model).versions if known.version == version), None)
+    return {"name": model, "version": str(version), **told, "memory_usage": _memory(known)}
+
+
+def _told(counts: Counts) -> dict[str, Any]:
     return {
-        "name": model,
-        "version": str(version),
-        "last_inference": round(totals.last_at * 1000),
-        "inference_count": totals.rows,
-        "execution_count": totals.computed.infer.count,
+        "last_inference": round(counts.last_at * 1000),
+        "inference_count": counts.rows,
+        "execution_count": counts.computed.infer.count,
         "inference_stats": {
-            "success": _total(totals.success),
-            "fail": _total(totals.fail),
-            "queue": _total(totals.queue),
-            **_computed(_with_codec(totals)),
+            "success": _total(_of_times(counts.success)),
+            "fail": _total(_of_times(counts.fail)),
+            "queue": _total(_of_times(counts.seconds["queue"])),
+            **_computed(_with_codec(counts)),
             "cache_hit": _total(Total()),
             "cache_miss": _total(Total()),
         },
         "response_stats": {},
-        "batch_stats": [{"batch_size": rows, **_computed(of)} for rows, of in sorted(totals.by_rows.items())],
-        "memory_usage": _memory(known),
+        "batch_stats": [{"batch_size": rows, **_computed(of)} for rows, of in sorted(counts.by_rows.items())],
     }
 
 
-def _with_codec(totals: Totals) -> BatchTotals:
+def _with_codec(counts: Counts) -> BatchTotals:
     """The runs' totals; reading a request is part of its input, and writing its answer of its output."""
-    computed = totals.computed
+    computed = counts.computed
     return BatchTotals(
-        Total(computed.input.count, computed.input.ns + totals.decode.ns),
+        Total(computed.input.count, computed.input.ns + _of_times(counts.seconds["decode"]).ns),
         computed.infer,
-        Total(computed.output.count, computed.output.ns + totals.encode.ns),
+        Total(computed.output.count, computed.output.ns + _of_times(counts.seconds["encode"]).ns),
     )
+
+
+def _of_times(times: Histogram) -> Total:
+    return Total(times.count, int(times.total))
 
 
 def _computed(of: BatchTotals) -> dict[str, Any]:

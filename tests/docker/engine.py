@@ -17,6 +17,7 @@ TAG = "test"
 """Of the images that the tests build; they stay, for the next time."""
 
 SERVER, TRAINER = f"headserve-server:{TAG}", f"headserve-trainer:{TAG}"
+OPEN = ("--env", "HEADSERVE_NO_AUTH=true")
 HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 
 
@@ -89,7 +90,7 @@ def container(image: str, *options: str, command: tuple[str, ...] = ()) -> Itera
 @contextmanager
 def serving(image: str, models: Path, *options: str) -> Iterator[Container]:
     """A server on the models, ready."""
-    with container(image, "--volume", f"{models.resolve()}:/models:ro", *options) as server:
+    with container(image, "--volume", f"{models.resolve()}:/models:ro", *OPEN, *options) as server:
         until(server.is_ready)
         yield server
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.docker.engine import SERVER, TRAINER, container, docker, serving
+from tests.docker.engine import OPEN, SERVER, TRAINER, container, docker, serving
 from tests.e2e.conftest import card, newest
 from tests.e2e.load import Load, until
 
@@ -54,7 +54,7 @@ def test_a_server_that_dies_is_restarted(models: Path) -> None:
 
 
 def test_docker_stop_is_heard_while_models_load(models: Path) -> None:
-    with container(SERVER, "--volume", f"{models.resolve()}:/models:ro") as server:
+    with container(SERVER, "--volume", f"{models.resolve()}:/models:ro", *OPEN) as server:
         until(lambda: "listening" in docker("logs", server.name))
         assert not server.is_ready()
         docker("stop", "--time", "60", server.name)
@@ -71,6 +71,6 @@ def test_docker_stop_is_heard_by_a_training() -> None:
 
 def test_its_port_can_be_another(models: Path) -> None:
     options = ("--env", "HEADSERVE_PORT=9000", "--publish", "127.0.0.1::9000", "--volume", f"{models.resolve()}:/models:ro")
-    with container(SERVER, *options) as server:
+    with container(SERVER, *options, *OPEN) as server:
         until(lambda: server[".State.Health.Status"] == "healthy")
         assert httpx.get(f"http://{docker('port', server.name, '9000')}/readyz").status_code == httpx.codes.OK

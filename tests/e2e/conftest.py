@@ -18,7 +18,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the models `movies`, `penguins` and `every_head`.
+    """A folder with the models `movies`, `penguins` and `every_head`, and those of tests.e2e.canned.
 
     `make test` and `make test-newest` name one that TensorFlow 2.15.1 exported in HEADSERVE_TEST_MODELS; without it they are
     trained here, for a few steps.
@@ -30,7 +30,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("movies", "penguins"):
         train = [sys.executable, "-m", "service.main", "train", str(REPOSITORY / f"examples/{name}.toml"), "--steps", "20"]
         subprocess.run([*train, "--models", str(folder), "--runs", str(folder / "runs")], check=True)
-    subprocess.run([sys.executable, "-m", "tests.e2e.every_head", str(folder)], check=True, cwd=REPOSITORY)
+    for module in ("every_head", "canned"):
+        subprocess.run([sys.executable, "-m", f"tests.e2e.{module}", str(folder)], check=True, cwd=REPOSITORY)
     return folder
 
 
@@ -47,11 +48,12 @@ def card(version: Path) -> dict[str, Any]:
 class Server:
     """`headserve serve` as a process on a free port."""
 
-    def __init__(self, models: Path) -> None:
+    def __init__(self, models: Path, *flags: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "service.main", "serve", "--models", str(models), "--port", str(port)]
+        command += flags
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 

@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service import Settings, create_app
+from service.server import configured
 
 Serving = Callable[[FastAPI], AbstractContextManager[httpx.Client]]
 
@@ -188,7 +189,7 @@ def serving() -> Serving:
 def _serving(app: FastAPI) -> Iterator[httpx.Client]:
     """A client of the application, which uvicorn serves from a thread."""
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+    server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:

@@ -223,7 +223,7 @@ def test_the_list_of_models(client):
     assert versions[1]["load_s"] > 0
     assert listing["models_file"]["error"] is None
     assert by_name["broken"]["state"] == "failed"
-    assert "TensorFlow cannot load" in by_name["broken"]["error"]
+    assert "saved_model.pb is no SavedModel" in by_name["broken"]["error"]
     assert listing["runtime"]["devices"][0] == "CPU:0"
 
 
@@ -303,3 +303,18 @@ async def test_livez_answers_while_a_model_computes(models):
         assert not slow.done(), "the model was faster than the test; give it more steps"
         assert alive.status_code == 200
         assert (await slow).json()["predictions"] == {"slow": {"counted": [500_000]}}
+
+
+def test_rows_are_bounded(models, serving):
+    tensor = {"name": "x", "datatype": "FP32", "shape": [3, 2], "data": [1.0] * 6}
+    asking = {
+        "/models/vectors/predict": {"instances": [[1, 2]] * 3},
+        "/v1/models/vectors:predict": {"instances": [[1, 2]] * 3},
+        "/v2/models/vectors/infer": {"inputs": [tensor]},
+    }
+    with serving(create_app(Settings(models=models, max_rows=2))) as client:
+        for path, body in asking.items():
+            answer = client.post(path, json=body)
+            assert answer.status_code == (422 if path.startswith("/models") else 400)
+            assert "Expected at most 2 rows, but got 3" in answer.json()["error"]
+        assert client.post("/models/vectors/predict", json={"instances": [[1, 2]] * 2}).status_code == 200

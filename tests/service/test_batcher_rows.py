@@ -14,7 +14,7 @@ from service.model_options import BatchingOptions
 from tests.service.batches import BAD, NEGATIVE, TWICE
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32),
     max_batch_size=st.integers(1, 40),

@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from service import main
-from service.client import call
+from service.client import Server, call
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_models_prints_a_table_of_versions(run, url, monkeypatch):
     assert status == 0
     lines = {tuple(line.replace("│", " ").split()[:3]) for line in out.splitlines()}
     assert {("films", "1", "start"), ("films", "2", "available"), ("broken", "1", "failed")} <= lines
-    assert "broken, version 1: TensorFlow cannot load" in out
+    assert "broken/1/saved_model.pb is no SavedModel" in out
 
 
 def test_models_prints_json(run, url):
@@ -105,7 +105,7 @@ def test_models_without_a_server(run):
 
 def test_an_address_of_another_server(client):
     with pytest.raises(Exception, match="without JSON; is it a headserve"):
-        call(f"{client.base_url}/docs#", "m", None, {}, 5)
+        call(Server(f"{client.base_url}/docs#", 5), "m", None, {})
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,31 @@ def test_every_setting_but_secrets_has_a_flag(run):
     assert (status, err) == (0, "")
     assert {"watch = false", "request_timeout_ms = 5", "gpu_memory_limit_mb = 7", "port = 8000"} <= set(out.splitlines())
     assert "--admin-key" not in run("serve", "--help")[1]
+
+
+def test_sign(run, tmp_path):
+    version = tmp_path / "films" / "1"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").touch()
+    key = str(tmp_path / "team.pem")
+    status, out, _ = run("sign", "--new-key", key)
+    assert (status, out) == (0, f"Private key: {key}\nPublic key: {tmp_path / 'team.pub.pem'}\n")
+    assert run("sign", str(version), "--key", key) == (0, f"Signed 1 files of {version}.\n", "")
+    assert (version / "assets.extra" / "headserve.sig").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["sign"], "Give a version and --key, or --new-key alone", id="nothing"),
+        pytest.param(["sign", "films/1"], "Give a version and --key", id="no key"),
+        pytest.param(["sign", "films/1", "--key", "nothing.pem"], "nothing.pem cannot be read", id="no such key"),
+        pytest.param(
+            ["serve", "--models", ".", "--require-signature", "nothing.pem"], "the public keys cannot be read", id="serve"
+        ),
+    ],
+)
+def test_sign_refuses(run, arguments, message):
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert message in " ".join(err.replace("│", " ").split())

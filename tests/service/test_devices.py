@@ -75,6 +75,22 @@ def test_a_model_s_options_are_the_session_s():
     assert both.optimizer_options.global_jit_level
 
 
+def test_the_memory_of_gpus(monkeypatch):
+    import tensorflow as tf
+
+    assert devices.memory() == {}
+
+    def info(name):
+        if name == "GPU:1":
+            raise ValueError("Allocator stats not available for device 'GPU:1'")
+        return {"current": 1_000, "peak": 2_000}
+
+    gpus = [SimpleNamespace(name=f"/device:GPU:{number}") for number in range(2)]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpus if kind == "GPU" else [])
+    monkeypatch.setattr(tf.config.experimental, "get_memory_info", info)
+    assert devices.memory() == {"GPU:0": {"current": 1_000, "peak": 2_000}}
+
+
 def test_without_the_gpu_that_is_required_the_server_does_not_start(tmp_path):
     serve = [sys.executable, "-m", "service.main", "serve", "--models", str(tmp_path), "--port", "0"]
     without = os.environ | {"HEADSERVE_REQUIRE_GPU": "1", "CUDA_VISIBLE_DEVICES": "-1", "TERM": "dumb"}

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-import service.client  # noqa: F401 - its error belongs to the tree
+import service.client
+import service.refusals  # noqa: F401 - and so do its
 from service import errors
 from service.errors import HeadserveError, did_you_mean, listed
 

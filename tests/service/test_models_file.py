@@ -19,6 +19,7 @@ def test_everything_can_be_set():
     transition = "resource"
     batching = { max_batch_size = 8, allowed_batch_sizes = [2, 8], batch_timeout_micros = 100 }
     compute = { devices = ["GPU:0"], jit_compile = true }
+    trusted = true
     """
     films = parse(text, "models.toml").of("films")
     assert films.versions.latest == 2
@@ -26,6 +27,8 @@ def test_everything_can_be_set():
     assert films.transition == "resource"
     assert films.batching.allowed_batch_sizes == (2, 8)
     assert films.compute.devices == ("GPU:0",)
+    assert films.trusted
+    assert not ModelOptions().trusted
 
 
 @pytest.mark.parametrize(

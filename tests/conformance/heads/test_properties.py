@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as arrays
 import heads
 
 # The same examples in every run of CI; others on everybody's machine.
-PROFILE = settings(max_examples=40, deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow])
+PROFILE = settings(max_examples=40, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow])
 
 Array = np.ndarray[Any, Any]
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 from heads import cli
 from tests.heads.training import small
 from tests.heads.training.conftest import SmallModel
+from tests.security.hostile import write_file
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -38,6 +39,17 @@ def test_inspect(small_model: SmallModel) -> None:
         assert row in rows
     assert any(row[0] == "accuracy" and row[1] and not row[2] for row in rows)
     assert result.output == run("inspect", small_model.folder).output
+
+
+@pytest.mark.train
+def test_inspect_scans_with_the_servers_eyes(small_model: SmallModel, tmp_path: Path) -> None:
+    result = run("inspect", "--scan", small_model.folder.parent)
+    assert result.exit_code == 0, result.output
+    assert result.output == f"{small_model.folder}: nothing found. It only computes.\n"
+    write_file(tmp_path / "1", tmp_path / "target")
+    result = run("inspect", "--scan", tmp_path)
+    assert result.exit_code == 1
+    assert "'WriteFile' at node" in result.output
 
 
 @pytest.mark.train

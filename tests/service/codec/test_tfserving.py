@@ -5,7 +5,7 @@ import json
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -316,7 +316,6 @@ MEMBERS = {
 
 
 @pytest.mark.parametrize("codec", [Predict, Classify, Regress, MultiInference])
-@settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=MEMBERS))
 def test_whatever_comes_is_read_or_refused(codec, message):
     """And what is read fits the signature's inputs."""

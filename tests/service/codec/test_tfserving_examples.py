@@ -1,7 +1,7 @@
 """JSON → `tf.Example`, read back by TensorFlow's own classes."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service.codec.tfserving.examples import read, serialized
@@ -25,7 +25,6 @@ def parsed(data: bytes) -> dict:
     return found
 
 
-@settings(deadline=None)  # the first has TensorFlow imported
 @given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), LISTS))
 def test_tensorflow_reads_what_is_written(features):
     found = parsed(serialized(features, "x"))

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -30,7 +30,6 @@ def decode(value, dtype, in_rows=False):
 
 
 @pytest.mark.parametrize("dtype", [*INTEGERS, *FLOATS, "bool", "string"])
-@settings(deadline=None)
 @given(data=st.data())
 def test_what_is_written_is_read_back(dtype, data):
     shape = data.draw(hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4))
@@ -52,7 +51,6 @@ def test_what_is_written_is_read_back(dtype, data):
         assert b"[" + b",".join(written.row_texts(array, "x")) + b"]" == written.text(array, "x")
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(np.float32, hnp.array_shapes(max_dims=3), elements=st.floats(width=32, allow_nan=False, allow_infinity=False))
 )

@@ -114,6 +114,23 @@ def test_a_version_replaced_in_its_place_is_loaded_anew(models, loader, start):
     (models / "films" / "1").rename(models / ".old")
     put(models, "films/1", "new")
     until(lambda: len(loader.loaded) == 2 and states(manager) == {1: "available"} and loader.loaded[0].done[-1] == "close")
+    assert [(known.loads, known.failures) for known in manager.status("films").versions] == [(2, 0)]
+
+
+def test_loads_and_failures_are_kept_when_a_version_is_replaced(models, loader, start):
+    """A counter that falls would be a restart for who reads it."""
+    put(models, "films/1", "old")
+    manager = start()
+    (models / "films" / "1").rename(models / ".old")
+    put(models, "films/1", "fail: no")
+    until(lambda: any(known.failures for known in manager.status("films").versions))
+    assert {(known.loads, known.failures > 0) for known in manager.status("films").versions} == {(1, True)}
+    (models / "films" / "1").rename(models / ".fail")
+    put(models, "films/1", "new")
+    until(lambda: loader.loaded[-1].done == ["warm_up"] and len(loader.loaded) == 2 and states(manager) == {1: "available"})
+    ((loads, failures),) = {(known.loads, known.failures) for known in manager.status("films").versions}
+    assert loads == 2
+    assert failures >= 1
 
 
 def test_a_version_is_unloaded_when_the_last_request_lets_go_of_it(models, loader, start):

@@ -5,7 +5,6 @@ from service.errors import (
     HeadserveError,
     OverloadedError,
     RequestError,
-    UnauthorizedError,
     UnknownModelError,
     UnknownVersionError,
     WrongShapeError,
@@ -55,8 +54,3 @@ def test_a_header_length_is_a_number(length):
 def test_statuses(error, status):
     told, answer = V2Api().problem(error("No."))
     assert (told, answer.chunks) == (status, (b'{"error":"No."}',))
-
-
-def test_a_missing_key_is_asked_for():
-    _, answer = V2Api().problem(UnauthorizedError("No."))
-    assert (b"www-authenticate", b"Bearer") in answer.headers

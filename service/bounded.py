@@ -1,0 +1,246 @@
+"""uvicorn's protocol with bounds: on heads, on connections, and on the time that slow clients get.
+
+The parser (llhttp) itself refuses what has two meanings: two lengths, a length beside chunks, folded headers, bare line feeds.
+"""
+
+import asyncio
+import socket
+import struct
+from typing import Any, ClassVar
+
+import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+
+from service.config import Settings
+from service.crowd import Crowd, Place, Wait
+from service.errors import HeadserveError, RequestError
+from service.one_packet import OnePacketProtocol
+from service.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
+
+MAX_HEADERS = 100
+MAX_URL_BYTES = 8192
+_FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class BoundedProtocol(OnePacketProtocol):
+    """One connection. `bounded` makes the class that a server is given."""
+
+    crowd: ClassVar[Crowd]
+    max_header_bytes: ClassVar[int]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
+        """A client has connected."""
+        super().connection_made(transport)
+        self._head_bytes = 0  # of what is neither a whole head nor a body
+        self._large = self._body_came = False
+        self._why: HeadserveError | None = None
+        self._last_word: HeadserveError | None = None
+        self._over = False
+        if not self.crowd.enter(self):
+            self._refuse(TooManyConnectionsError("Too many connections; come again, or raise HEADSERVE_MAX_CONNECTIONS."))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is closed."""
+        self.crowd.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn's, with bounds."""
+        if self._over:
+            return
+        self._large = self._head_bytes + len(data) > self.max_header_bytes
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offered:
+            self._decline(data[offered.args[0] :])
+            return
+        except httptools.HttpParserError as error:
+            self._refuse(self._why or RequestError(f"This is no HTTP request: {str(error)[:200]}."))
+            return
+        cycle = self.cycle
+        if cycle is None or cycle.scope is not self.scope or cycle.more_body:
+            self._count(len(data))
+        else:
+            self._head_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        """The head is there: the request begins, unless its head is too large, or says not or twice for whom it is."""
+        headers, hosts = self.headers, 0
+        for name, _ in headers:
+            if name == b"host":
+                hosts += 1
+        if hosts != 1 or self._large or len(headers) > MAX_HEADERS or len(self.url) > MAX_URL_BYTES:
+            self._check(hosts)
+        super().on_headers_complete()
+        self.headers = []  # what follows the body are trailers, which are no headers
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body. As uvicorn's, without the question about other protocols, as is the next."""
+        self._body_came = True
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
+
+    def on_response_complete(self) -> None:
+        """An answer is written; behind the last one comes what there is to say about what could not be read.
+
+        As uvicorn's, without its timer for idle connections, which `Crowd` knows.
+        """
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._last_word is not None:
+            self._say(self._last_word)
+
+    def place(self) -> Place:
+        """Where the connection is, for `Crowd`."""
+        if self._over and self._last_word is None:
+            return Place(Wait.END)
+        if unsent := self.transport.get_write_buffer_size():
+            return Place(Wait.TAKEN, unsent)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            reads = cycle.more_body and cycle.scope is self.scope and not self.pipeline and not self.flow.read_paused
+            return Place(Wait.BODY if reads else Wait.ANSWER, id(cycle))
+        if cycle is None or cycle.scope is not self.scope:
+            return Place(Wait.HEAD, id(self.scope))
+        return Place(Wait.NEXT, id(cycle))
+
+    def expire(self, wait: Wait) -> None:
+        """The client has had its time."""
+        if wait is Wait.TAKEN:
+            self.crowd.cut("answer_not_taken")
+            # With a reset: the system would else keep the answer, and offer it, for a quarter of an hour.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.transport.abort()
+        elif wait is Wait.END:
+            self.transport.abort()
+        elif wait is Wait.NEXT or self.scope is None:
+            self.transport.close()
+        else:
+            self._refuse(SlowRequestError(f"The {wait.value} of the request took too long to come."))
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def _check(self, hosts: int) -> None:
+        """Raises what is wrong with the head, if anything; the parser makes an error of its own of it."""
+        if len(self.url) > MAX_URL_BYTES:
+            self._why = UrlTooLongError(f"Expected a URL of at most {MAX_URL_BYTES} bytes, but got {len(self.url)}.")
+        elif len(self.headers) > MAX_HEADERS:
+            self._why = HeadTooLargeError(f"Expected at most {MAX_HEADERS} headers, but got {len(self.headers)}.")
+        elif self._large and self._head_size() > self.max_header_bytes:
+            self._why = self._too_large()
+        elif hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            self._why = RequestError(f"Expected one header Host, but got {hosts or 'none'}.")
+        if self._why is not None:
+            raise self._why
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
+
+    def _too_large(self) -> HeadTooLargeError:
+        return HeadTooLargeError(f"Expected a URL and headers of at most {self.max_header_bytes} bytes, but got more.")
+
+    def _count(self, size: int) -> None:
+        """A head that has no end is refused, and so is what is sent in a body's place: trailers, extensions of chunks."""
+        if self._body_came:
+            self._body_came, self._head_bytes = False, 0
+            return
+        self._head_bytes += size
+        if self._head_bytes > self.max_header_bytes:
+            in_url = not self.headers and self.url is not None and len(self.url) > MAX_URL_BYTES
+            self._refuse(UrlTooLongError(f"Expected a URL of at most {MAX_URL_BYTES} bytes.") if in_url else self._too_large())
+
+    def _decline(self, rest: bytes) -> None:
+        """Goes on in HTTP/1.1 after a request that offers another protocol, as Java's client does with HTTP/2.
+
+        The parser has stopped behind its head, and would take its body for the next request: another one begins with the body.
+        """
+        framing = [(name, value) for name, value in self.scope["headers"] if name in _FRAMING]
+        if framing:
+            self.parser = httptools.HttpRequestParser(_AfterHead(self))
+            self.cycle.more_body = True
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % b"".join(b"%s: %s\r\n" % header for header in framing))
+        else:
+            self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        if rest:
+            self.data_received(rest)
+
+    def _refuse(self, error: HeadserveError) -> None:
+        """Ends the connection with that answer, behind the answers to the requests before."""
+        self._over = True
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if cycle.scope is not self.scope:  # a whole request, which is being answered
+                self._last_word = error
+                return
+            if self.pipeline:  # the one at fault waits behind others
+                self.pipeline.popleft()
+                self._last_word = error
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        self._say(error)
+
+    def _say(self, error: HeadserveError) -> None:
+        self._last_word = None
+        if not self.crowd.linger(self, error.code):
+            self.transport.abort()
+            return
+        self.flow.resume_reading()
+        self.transport.write(refusal(error, self.server_state.default_headers))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:  # TLS says good-bye itself
+            self.transport.close()
+
+
+class _AfterHead:
+    """Stands between a parser and the protocol for a head that the protocol has seen already."""
+
+    def __init__(self, protocol: BoundedProtocol):
+        self._protocol = protocol
+        self._seen = False
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if self._seen:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if self._seen:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._seen:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._seen:
+            self._protocol.on_headers_complete()
+        self._seen = True
+
+
+def bounded(settings: Settings) -> type[BoundedProtocol]:
+    """The protocol of a server with these settings."""
+    members: dict[str, Any] = {"crowd": Crowd(settings), "max_header_bytes": settings.max_header_bytes}
+    return type("Bounded", (BoundedProtocol,), members)

@@ -1,0 +1,114 @@
+"""All connections of a server: how many there may be, and how long one may wait for what.
+
+Nobody sets a timer for a request. Every now and then one look goes over all connections and sees which of them are where they
+were at the last look; a request in the meantime costs nothing.
+"""
+
+import asyncio
+from collections import Counter
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+import structlog
+
+from service.config import Settings
+
+LINGER_S = 1.0
+"""For so long a refused client may go on sending: closed at once, its own system would throw the answer away."""
+
+MAX_LINGERING = 256
+LOOKS = 5
+"""How many there are within the shortest time."""
+
+log = structlog.get_logger("headserve.server")
+
+
+class Wait(Enum):
+    """What a connection waits for."""
+
+    HEAD = "head"
+    BODY = "body"
+    ANSWER = "answer"
+    TAKEN = "taken"  # the client is to take what has been written
+    NEXT = "next"  # the next request
+    END = "end"  # the client has been refused
+
+
+class Place(NamedTuple):
+    """Where a connection is. Two that are equal: nothing has happened."""
+
+    wait: Wait
+    mark: object = None
+
+
+class Connection(Protocol):
+    """What `Crowd` asks of one."""
+
+    def place(self) -> Place:
+        """Where it is."""
+
+    def expire(self, wait: Wait) -> None:
+        """It has waited too long."""
+
+
+class Crowd:
+    """The connections of one server; lives in its event loop."""
+
+    def __init__(self, settings: Settings):
+        self._most = settings.max_connections
+        self._limits_s = {
+            Wait.HEAD: settings.header_timeout_ms / 1000,
+            Wait.BODY: settings.body_timeout_ms / 1000,
+            Wait.TAKEN: settings.write_timeout_ms / 1000,
+            Wait.NEXT: settings.idle_timeout_ms / 1000,
+            Wait.END: LINGER_S,
+        }
+        self._interval_s = min(1.0, min(self._limits_s.values()) / LOOKS)
+        self._places: dict[Connection, tuple[Place, float]] = {}
+        self._lingering: set[Connection] = set()
+        self._refused: Counter[str] = Counter()
+        self._looks = False
+
+    def enter(self, connection: Connection) -> bool:
+        """Whether there is a place for one more; without one, it is counted among those that are told so."""
+        room = len(self._places) - len(self._lingering) < self._most
+        self._places[connection] = (Place(Wait.HEAD), asyncio.get_running_loop().time())
+        self._look_later()
+        return room
+
+    def leave(self, connection: Connection) -> None:
+        """It is closed."""
+        self._places.pop(connection, None)
+        self._lingering.discard(connection)
+
+    def linger(self, connection: Connection, why: str) -> bool:
+        """Whether the refused client may hear why before it is cut."""
+        self._refused[why] += 1
+        if len(self._lingering) >= MAX_LINGERING:
+            return False
+        self._lingering.add(connection)
+        return True
+
+    def cut(self, why: str) -> None:
+        """One was cut without a word."""
+        self._refused[why] += 1
+
+    def _look_later(self) -> None:
+        if not self._looks:
+            self._looks = True
+            asyncio.get_running_loop().call_later(self._interval_s, self._look)
+
+    def _look(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._looks = False
+        for connection, (before, since_s) in list(self._places.items()):
+            place = connection.place()
+            if place != before:
+                self._places[connection] = (place, now_s)
+            elif now_s - since_s >= self._limits_s.get(place.wait, now_s):
+                connection.expire(place.wait)
+        if self._refused:  # one line for all: whoever attacks is not to fill the disk
+            log.warning("connections refused", connections=len(self._places), **self._refused)
+            self._refused.clear()
+        if self._places:
+            self._look_later()

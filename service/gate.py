@@ -1,0 +1,100 @@
+"""Who gets in: in front of everything when keys are configured, so that a path is closed unless it is listed here as open.
+
+`Gate` asks every request for a key, whatever its path, and counts it. What the key may do there is asked where it is known:
+`may_predict` by `service.inference`, whose paths are requests for predictions; `Guard` in front of all other paths, known
+or not: what reads (`GET`, `HEAD`, `OPTIONS`) takes the scope `read`, what does anything else takes `admin`, so that a new
+route is closed before anybody thinks of it. `service.permitted` asks about models.
+"""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from service.api import Headers
+from service.errors import HeadserveError, UnauthorizedError
+from service.keys import KeyRing
+from service.note import note
+from service.permitted import caller
+from service.problems import Apis, answer_to, send_answer
+from service.rates import Rates
+
+OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""For orchestrators, which have no key; they tell of no model."""
+
+READS = ("GET", "HEAD", "OPTIONS")
+READ_BY_POST = frozenset({"/v2/repository/index"})
+
+
+class Gate:
+    """An ASGI application around another, which gets only requests that have a key."""
+
+    def __init__(self, app: ASGIApp, apis: Apis, ring: KeyRing):
+        self._app = app
+        self._apis = apis
+        self._rates = Rates()
+        self._ring = ring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Has the application answer, or refuses."""
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and path_of(scope) in OPEN):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            try:
+                self._admit(dict(scope["headers"]))
+            except HeadserveError as error:
+                await _refuse(error, self._apis, scope, send)
+            else:
+                await self._app(scope, receive, send)
+
+    def _admit(self, headers: Headers) -> None:
+        key = self._ring.of(headers)
+        noted = note.get()
+        if noted is not None:
+            noted.key = key.name
+        self._rates.hit(key)
+        caller.set(key)
+
+
+class Guard:
+    """An ASGI application around the one that answers what asks for no predictions."""
+
+    def __init__(self, app: ASGIApp, apis: Apis):
+        self._app = app
+        self._apis = apis
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Has the application answer, or refuses."""
+        if scope["type"] == "http" and path_of(scope) not in OPEN:
+            try:
+                _permit(scope["method"], path_of(scope))
+            except HeadserveError as error:
+                await _refuse(error, self._apis, scope, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def may_predict(model: str) -> None:
+    """Passes if the caller may ask that model for predictions. Raises InsufficientScopeError."""
+    key = caller.get()
+    if key is None:
+        raise UnauthorizedError("This needs a key.")
+    key.permit("predict")
+    if not key.sees(model):
+        raise key.not_for(model)
+
+
+def path_of(scope: Scope) -> str:
+    """The path as routes have it."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _permit(method: str, path: str) -> None:
+    key = caller.get()
+    if key is None:
+        raise UnauthorizedError("This needs a key.")
+    key.permit("read" if method in READS or path in READ_BY_POST else "admin")
+
+
+async def _refuse(error: HeadserveError, apis: Apis, scope: Scope, send: Send) -> None:
+    path = path_of(scope)
+    status, answer = answer_to(error, apis.of(path), path)
+    await send_answer(status, answer, send)

@@ -1,0 +1,126 @@
+"""Reads counts, statuses and devices when somebody asks."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector as Base
+
+from service import devices
+from service.lifecycle.manager import Manager
+from service.lifecycle.status import VersionStatus
+from service.lifecycle.versions import IN_MEMORY, State
+from service.metrics.families import FAMILIES, Family
+from service.statistics import Counts, Refusals
+from service.statistics.heads import HeadCounts
+from service.statistics.histogram import ROWS, Histogram
+from service.types import Loaded
+
+
+class Collector(Base):
+    """The values of all `FAMILIES`, of the versions that are on disk or served at that time.
+
+    Args:
+        manager: knows the versions.
+        refusals: the requests that got none.
+    """
+
+    def __init__(self, manager: Manager, refusals: Refusals):
+        self._manager = manager
+        self._refusals = refusals
+
+    def describe(self) -> Iterable[Family]:
+        """The metrics, without values."""
+        return [family.empty for family in FAMILIES]
+
+    def collect(self) -> Iterable[Family]:
+        """The metrics, with values."""
+        page = _Page()
+        for status in self._manager.statuses.values():
+            for version in sorted({it.version for it in status.versions}):
+                page.version((status.name, str(version)), [it for it in status.versions if it.version == version])
+        served = self._manager.served
+        for loaded in served:
+            page.served(loaded)
+        page.refused(self._refusals)
+        if served:  # TensorFlow is there, and has its devices
+            page.devices()
+        return page.families.values()
+
+
+class _Page:
+    """One scrape, being written."""
+
+    def __init__(self) -> None:
+        self.families: dict[str, Family] = {family.name: family.empty for family in FAMILIES}
+
+    def version(self, labels: tuple[str, str], statuses: list[VersionStatus]) -> None:
+        """A version; there are two statuses of it while its reloaded self takes over, and what they tally is the same."""
+        states, newest = {it.state for it in statuses}, statuses[-1]
+        for state in State:
+            self._put("headserve_version_state", (*labels, state.value), state.value in states)
+        resident = sum(it.resident_bytes for it in statuses if it.state in IN_MEMORY)
+        self._put("headserve_version_resident_bytes", labels, resident)
+        self._put("headserve_loads_total", labels, newest.loads)
+        self._put("headserve_reloads_total", labels, max(newest.loads - 1, 0))
+        self._put("headserve_load_failures_total", labels, newest.failures)
+
+    def served(self, loaded: Loaded) -> None:
+        """A version that is served."""
+        labels = (loaded.spec.name, str(loaded.spec.version))
+        self._put("headserve_queue_rows", labels, loaded.waiting_rows)
+        with loaded.statistics.counted() as counts:
+            self._requests(labels, counts)
+            self._runs(labels, counts)
+            for head in counts.heads:
+                self._head((*labels, head.spec.name), head)
+
+    def refused(self, refusals: Refusals) -> None:
+        """Requests that got no version."""
+        for (model, api, status), count in refusals.counts.items():
+            self._put("headserve_requests_total", (model, "", api, "", str(status)), count)
+
+    def devices(self) -> None:
+        """The memory of every GPU."""
+        for device, bytes_by_kind in devices.memory().items():
+            for kind, used_bytes in bytes_by_kind.items():
+                self._put("headserve_device_memory_bytes", (device, kind), used_bytes)
+
+    def _requests(self, labels: tuple[str, str], counts: Counts) -> None:
+        for (api, head, status), count in counts.requests.items():
+            self._put("headserve_requests_total", (*labels, api, head, str(status)), count)
+        self._put("headserve_rejected_total", labels, counts.rejected)
+        self._put("headserve_expired_total", labels, counts.expired)
+        for outcome, seconds in (("success", counts.success), ("fail", counts.fail)):
+            self._fill("headserve_request_seconds", (*labels, outcome), seconds)
+        for phase, seconds in counts.seconds.items():
+            self._fill("headserve_phase_seconds", (*labels, phase), seconds)
+
+    def _runs(self, labels: tuple[str, str], counts: Counts) -> None:
+        rows = Histogram(ROWS)
+        times = [totals.infer.count for totals in counts.by_rows.values()]
+        rows.add(np.array(list(counts.by_rows), np.int64), np.array(times, np.int64))
+        self._fill("headserve_batch_rows", labels, rows)
+
+    def _head(self, labels: tuple[str, ...], head: HeadCounts) -> None:
+        for name, count in head.by_class.items():
+            self._put("headserve_predictions_total", (*labels, name), count)
+        if head.scores is not None:
+            self._fill("headserve_score_ratio", labels, head.scores)
+        if head.unsure is not None:
+            self._put("headserve_unsure_total", labels, head.unsure)
+
+    def _put(self, name: str, labels: tuple[str, ...], value: float) -> None:
+        family = self.families[name]
+        if isinstance(family, CounterMetricFamily | GaugeMetricFamily):
+            family.add_metric(_texts(labels), float(value))
+
+    def _fill(self, name: str, labels: tuple[str, ...], histogram: Histogram) -> None:
+        family = self.families[name]
+        if isinstance(family, HistogramMetricFamily):
+            family.add_metric(_texts(labels), histogram.buckets, histogram.sum)
+
+
+def _texts(labels: tuple[str, ...]) -> list[str]:
+    """The labels as UTF-8 can have them: a folder's name need not be text."""
+    return [label.encode(errors="backslashreplace").decode() for label in labels]

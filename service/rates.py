@@ -1,0 +1,75 @@
+"""How often a key may ask: fixed windows of the library `limits`, counted in this process.
+
+The library's own memory storage starts a thread every 10 ms to forget what is over, and has a lock a key; here one thread asks,
+and there are no more windows than keys.
+"""
+
+import math
+import time
+
+from limits import RateLimitItem
+from limits.storage import Storage
+from limits.strategies import FixedWindowRateLimiter
+
+from service.errors import RateLimitedError
+from service.keys import Key
+
+
+class Windows(Storage):
+    """The window of each key that has a limit: when it ends, and how many requests it has had."""
+
+    STORAGE_SCHEME = ["headserve"]  # noqa: RUF012 - as the base declares it
+    base_exceptions = ValueError
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._windows: dict[str, tuple[float, int]] = {}
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """How many there are in the window with these."""
+        now_s = time.time()
+        ends_s, count = self._windows.get(key, (0.0, 0))
+        if ends_s <= now_s or ends_s > now_s + expiry:  # it is over, or somebody has set the clock back
+            ends_s, count = now_s + expiry, 0
+        count += amount
+        self._windows[key] = (ends_s, count)
+        return count
+
+    def get(self, key: str) -> int:
+        """How many there are in the window."""
+        ends_s, count = self._windows.get(key, (0.0, 0))
+        return count if ends_s > time.time() else 0
+
+    def get_expiry(self, key: str) -> float:
+        """When the window ends, in seconds since 1970."""
+        return self._windows.get(key, (time.time(), 0))[0]
+
+    def check(self) -> bool:
+        """Whether it can be used."""
+        return True
+
+    def reset(self) -> int | None:
+        """Forgets all."""
+        windows, self._windows = self._windows, {}
+        return len(windows)
+
+    def clear(self, key: str) -> None:
+        """Forgets one."""
+        self._windows.pop(key, None)
+
+
+class Rates:
+    """What every key has used of its limit."""
+
+    def __init__(self) -> None:
+        self._limiter = FixedWindowRateLimiter(Windows())
+
+    def hit(self, key: Key) -> None:
+        """Counts one request. Raises RateLimitedError, which says when to come again."""
+        if key.limit is not None and not self._limiter.hit(key.limit, key.id):
+            raise self._refusal(key, key.limit)
+
+    def _refusal(self, key: Key, limit: RateLimitItem) -> RateLimitedError:
+        wait_s = max(math.ceil(self._limiter.get_window_stats(limit, key.id).reset_time - time.time()), 1)
+        message = f"The key {key.name!r} may ask {limit.amount} times a {limit.GRANULARITY.name}; come again in {wait_s} s."
+        return RateLimitedError(message, limit.amount, wait_s)

@@ -1,0 +1,227 @@
+"""A MetaGraph as the scan sees it: its graph and functions, what a run of it reaches, where a tensor's value comes from.
+
+It looks at protocol buffers from the outside, by the names of their members, and computes nothing. A place is a function's
+name, None for the graph itself, and the name of a node or a tensor in it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
+
+CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+"""Operations whose inputs are, in order, the arguments of the function that they call."""
+
+Place: TypeAlias = tuple[str | None, str]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The graph, or a function."""
+
+    function: str | None
+    nodes: dict[str, Any]
+    arguments: tuple[str, ...] = ()
+    simple: bool = True
+    """Whether every argument is one tensor, so that they can be counted."""
+
+
+class Reached(NamedTuple):
+    """What a run may execute."""
+
+    nodes: frozenset[str]
+    """Of the graph itself."""
+    functions: frozenset[str]
+
+    def has(self, place: Place) -> bool:
+        """Whether the node at that place is among it."""
+        function, name = place
+        return name in self.nodes if function is None else function in self.functions
+
+
+class Graph:
+    """A MetaGraphDef."""
+
+    def __init__(self, meta_graph: Any):
+        library = meta_graph.graph_def.library
+        self.main = Scope(None, {node.name: node for node in meta_graph.graph_def.node})
+        self.functions = {function.signature.name: _function(function) for function in library.function}
+        self.scopes: dict[str | None, Scope] = {None: self.main, **self.functions}
+        self._gradients = {gradient.function_name: gradient.gradient_func for gradient in library.gradient}
+
+    def node(self, place: Place) -> Any:
+        """The node at a place, None where there is none."""
+        return self.scopes[place[0]].nodes.get(node_of(place[1]))
+
+    def reached(self, tensors: Iterable[str]) -> Reached:
+        """What may be executed when these tensors, or nodes, of the graph are asked for."""
+        nodes: set[str] = set()
+        functions: set[str] = set()
+        todo = [node_of(tensor) for tensor in tensors]
+        while todo:
+            name = todo.pop()
+            node = self.main.nodes.get(name)
+            if node is not None and name not in nodes:
+                nodes.add(name)
+                todo += map(node_of, node.input)
+                functions |= self.called(node)
+        waiting = list(functions)
+        while waiting:
+            new = self._calls[waiting.pop()] - functions
+            functions |= new
+            waiting += new
+        return Reached(frozenset(nodes), frozenset(functions))
+
+    def called(self, node: Any) -> set[str]:
+        """The functions that a node names, as its operation or in its attributes."""
+        found = {node.op}
+        for value in node.attr.values():
+            found.update(_functions(value))
+        found |= {self._gradients[name] for name in found & self._gradients.keys()}
+        return found & self.functions.keys()
+
+    def origins(self, place: Place, through: Collection[str]) -> set[Place]:
+        """Where a tensor's value is made: tensors, those of the graph itself spelled as `tensor_name` does.
+
+        Args:
+            place: a function, and the tensor's name in it.
+            through: operations to look behind, at all their inputs; variables and arguments of functions are always
+                looked behind, where it is certain what becomes of them.
+        """
+        found: set[Place] = set()
+        seen: set[Place] = set()
+        todo = [place]
+        while todo:
+            function, tensor = todo.pop()
+            here = (function, tensor_name(tensor))
+            if here in seen:
+                continue
+            seen.add(here)
+            node = self.node(here)
+            if node is None:
+                behind = self._given(here)
+            elif node.op in through:
+                behind = [(function, tensor) for tensor in data_inputs(node)]
+            elif node.op == "ReadVariableOp":
+                behind = self._assigned(function, node)
+            else:
+                behind = None
+            if behind is None:
+                found.add(here)
+            else:
+                todo += behind
+        return found
+
+    @cached_property
+    def _calls(self) -> dict[str, set[str]]:
+        return {
+            name: {called for node in scope.nodes.values() for called in self.called(node)}
+            for name, scope in self.functions.items()
+        }
+
+    @cached_property
+    def _sites(self) -> dict[str, list[tuple[str | None, Any]]]:
+        """For each function, the nodes that name it."""
+        sites: dict[str, list[tuple[str | None, Any]]] = defaultdict(list)
+        for scope in self.scopes.values():
+            for node in scope.nodes.values():
+                for called in self.called(node):
+                    sites[called].append((scope.function, node))
+        return sites
+
+    def _given(self, argument: Place) -> list[Place] | None:
+        """What callers give for an argument of a function; None where that is not certain."""
+        function, name = argument
+        scope = self.scopes[function]
+        if function is None or name not in scope.arguments or not scope.simple:
+            return None
+        index = scope.arguments.index(name)
+        given: list[Place] = []
+        for caller, node in self._sites[function]:
+            inputs = list(data_inputs(node))
+            if node.op not in {*CALLS, function} or index >= len(inputs):
+                return None
+            given.append((caller, inputs[index]))
+        return given
+
+    def _assigned(self, function: str | None, read: Any) -> list[Place] | None:
+        """What is ever assigned to the variable that is read; None where that is not certain.
+
+        It is where the variable's name is used once, and its handle for assigning and reading in the graph itself only.
+        """
+        handle = self.node((function, next(data_inputs(read), "")))
+        if function is not None or handle is None or handle.op != "VarHandleOp":
+            return None
+        if self._variables[_shared_name(handle)] != 1 or self._variables[None]:
+            return None
+        assigned: list[Place] = []
+        for user in self._users[handle.name]:
+            if user.op not in {"AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp"}:
+                return None
+            if user.op == "AssignVariableOp":
+                assigned += [(None, tensor) for tensor in list(data_inputs(user))[1:]]
+        return assigned
+
+    @cached_property
+    def _variables(self) -> Counter[bytes | None]:
+        """How many nodes there are for each variable, by the name that it has at run time; None: callers give the name."""
+        nodes = (node for scope in self.scopes.values() for node in scope.nodes.values())
+        return Counter(_shared_name(node) for node in nodes if node.op == "VarHandleOp")
+
+    @cached_property
+    def _users(self) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = defaultdict(list)
+        for node in self.main.nodes.values():
+            for tensor in data_inputs(node):
+                found[node_of(tensor)].append(node)
+        return found
+
+
+def node_of(tensor: str) -> str:
+    """The name of the node that a tensor, or a control input, comes from."""
+    return tensor.removeprefix("^").partition(":")[0]
+
+
+def tensor_name(tensor: str) -> str:
+    """A tensor's name without the `:0` of a first output, which may be left out."""
+    return tensor.removesuffix(":0")
+
+
+def data_inputs(node: Any) -> Iterator[str]:
+    """A node's inputs without the control inputs."""
+    return (tensor for tensor in node.input if not tensor.startswith("^"))
+
+
+def attribute(node: Any, name: str) -> Any:
+    """An attribute's value, None where the node has none; to index the map would put one into it."""
+    return node.attr.get(name)
+
+
+def _shared_name(node: Any) -> bytes | None:
+    value = attribute(node, "shared_name")
+    if value is None:
+        return b""
+    return bytes(value.s) if value.WhichOneof("value") == "s" else None
+
+
+def _function(function: Any) -> Scope:
+    arguments = function.signature.input_arg
+    return Scope(
+        function.signature.name,
+        {node.name: node for node in function.node_def},
+        tuple(argument.name for argument in arguments),
+        not any(argument.number_attr or argument.type_list_attr for argument in arguments),
+    )
+
+
+def _functions(value: Any) -> Iterator[str]:
+    """The functions that an attribute's value names, those that it passes on among them."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        kind = value.WhichOneof("value")
+        named = [value.func] if kind == "func" else value.list.func if kind == "list" else ()
+        for function in named:
+            yield function.name
+            waiting += function.attr.values()

@@ -1,0 +1,27 @@
+"""Keys for tests, written as `headserve keys` writes them."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from service.keys import digest_of, new_secret
+from service.keys_file import KeysFile, StoredKey, change
+
+
+def add_key(path: Path, name: str, *scopes: str, **more: Any) -> str:
+    """The key, which is in the file from now on."""
+    public, secret = new_secret()
+    values = {
+        "id": public,
+        "name": name,
+        "sha256": digest_of(secret.encode()).hex(),
+        "scopes": scopes,
+        "created": datetime.now(UTC),
+    }
+    stored = StoredKey(**values | more)
+    change(path, lambda before: KeysFile(keys=(*before.keys, stored)))
+    return secret
+
+
+def remove_key(path: Path, name: str) -> None:
+    change(path, lambda before: KeysFile(keys=tuple(key for key in before.keys if key.name != name)))
