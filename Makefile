@@ -14,6 +14,9 @@ BIN := .venv/bin
 NEWEST := .venv-newest/bin
 TEST_MODELS := build/test-models
 PEERS := bentoml litserve mlserver ray
+# compose v2 where it is, else v1.29; `make up GPU=1` is for a host with GPUs.
+COMPOSE = $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f docker/compose.yaml \
+  $(if $(GPU),-f docker/compose.gpu.yaml)
 LOCK := $(UV) pip compile --quiet --generate-hashes --no-header --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 export UV_LINK_MODE ?= copy
@@ -62,7 +65,17 @@ test: install $(TEST_MODELS)/.exported  ## Run all tests on TensorFlow 2.15.1
 
 .PHONY: test-newest
 test-newest: .venv-newest/.installed .venv-kserve/.installed $(TEST_MODELS)/.exported  ## Run what does not train on the newest TensorFlow
-	HEADSERVE_TEST_MODELS=$(TEST_MODELS) HEADSERVE_KSERVE_PYTHON=.venv-kserve/bin/python $(NEWEST)/python -m pytest -m "not train"
+	HEADSERVE_TEST_MODELS=$(TEST_MODELS) HEADSERVE_KSERVE_PYTHON=.venv-kserve/bin/python $(NEWEST)/python -m pytest -m "not train and not docker"
+
+.PHONY: test-docker
+test-docker: install $(TEST_MODELS)/.exported prometheus  ## Build the images, run and stop them; needs a Docker engine
+	HEADSERVE_TEST_MODELS=$(TEST_MODELS) $(BIN)/python -m pytest -m docker tests/docker
+
+# Debian's, unpacked into build/; elsewhere the tests that need it say so.
+.PHONY: prometheus
+prometheus:
+	@command -v prometheus >/dev/null || test -e build/prometheus/usr/bin/prometheus || { mkdir -p build/prometheus && \
+	  cd build/prometheus && apt-get download --quiet=2 prometheus && dpkg-deb --extract prometheus_*.deb . ; } || true
 
 # Models for the tests of serving: exported by TensorFlow 2.15.1, whichever version serves them.
 $(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv tests/e2e/every_head.py tests/e2e/canned.py)
@@ -72,10 +85,32 @@ $(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/
 	@for module in every_head canned; do $(BIN)/python -m tests.e2e.$$module $(TEST_MODELS); done
 	@touch $@
 
+.PHONY: images
+images:  ## Build the images for serving and training (GPU=1: those with CUDA)
+	$(COMPOSE) build $(foreach name,HTTP_PROXY HTTPS_PROXY NO_PROXY,$(if $($(name)),--build-arg $(name))) server trainer
+	@docker images 'headserve-*'
+
+.PHONY: up
+up: docker/.env images  ## Train the demo, if need be, and serve it with docker compose (GPU=1: on GPUs)
+	$(COMPOSE) up --detach
+	@for _ in {1..120}; do $(COMPOSE) exec -T server python -I /opt/headserve/healthcheck.py >/dev/null 2>&1 && break; sleep 1; done
+	@$(COMPOSE) exec -T server python -I /opt/headserve/healthcheck.py || { $(COMPOSE) logs server; exit 1; }
+	@address=$$($(COMPOSE) port server 8000); printf '\n%s\n' "It listens on http://$$address, its API is at /docs. For example:" \
+	  "curl -s $$address/models/movies/predict -d '{\"instances\":[{\"title\":\"Heat\",\"year\":1995,\"length\":170}],\"heads\":\"*\"}'"
+
+docker/.env:
+	cp docker/.env.example $@
+
+.PHONY: down
+down:  ## Stop what `make up` started; its volumes, with the models, stay
+	$(COMPOSE) --profile monitoring --profile tensorboard down
+
 .PHONY: lint
-lint: install  ## Check style (ruff) and that no file holds an index address
+lint: install  ## Check style (ruff, hadolint, shellcheck) and that no file holds an index address
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck .ci/run docker/install.sh
 	@! grep -nE '^ *(--(extra-)?index-url|--find-links|-i )|https?://[^ ]*/simple' requirements/*.txt benchmarks/requirements/*.txt
 
 .PHONY: format
@@ -87,10 +122,19 @@ format: install  ## Rewrite the code in ruff's style
 typecheck: install  ## Check types (mypy, strict)
 	$(BIN)/mypy
 
+# What the images install: the versions that the tests run with, for Linux on x86-64 and on ARM.
+SERVER := $(LOCK) $(if $(UPGRADE),--upgrade) --universal -c requirements/newest.txt pyproject.toml --extra otel
+TRAINER := $(LOCK) $(if $(UPGRADE),--upgrade) --universal -c requirements/dev.txt pyproject.toml --extra train --extra demo
+
 .PHONY: lock
 lock: $(UV)  ## Write requirements/*.txt anew from pyproject.toml (UPGRADE=1: with the newest versions)
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --extra train --extra demo --group dev -o requirements/dev.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) pyproject.toml --group build --group test -o requirements/newest.txt
+	$(SERVER) requirements/server.in --override requirements/server.in -o requirements/server.txt
+	$(SERVER) --extra gpu -o requirements/server-gpu.txt
+	$(TRAINER) requirements/trainer.in --override requirements/trainer.in -o requirements/trainer.txt
+	$(TRAINER) --extra gpu -o requirements/trainer-gpu.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) -c requirements/dev.txt --group build -o requirements/build.txt
 	echo kserve | $(LOCK) $(if $(UPGRADE),--upgrade) - -o requirements/kserve.txt
 	echo uv | $(LOCK) $(if $(UPGRADE),--upgrade) - -o requirements/uv.txt
 	for peer in $(PEERS); do \

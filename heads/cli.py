@@ -25,6 +25,7 @@ def train(
     models: _Models = Path("models"),
     runs: _Runs = Path("runs"),
     steps: Annotated[int | None, typer.Option(min=1, help="Train this many steps instead of the file's.")] = None,
+    if_none: Annotated[bool, typer.Option("--if-none", help="Do nothing if the model has a version.")] = False,
     verbose: _Verbose = False,
 ) -> None:
     """Train a model, evaluate it on held-out rows and export it as a new version.
@@ -33,8 +34,13 @@ def train(
     """
     with _refusals():
         from heads.training.config import load
+        from heads.training.files import numbered
 
         loaded = load(config).with_steps(steps)
+        folder = models / loaded.name
+        if if_none and (versions := numbered(folder)):
+            typer.echo(f"{loaded.name} has version {versions[-1]}: nothing to train\n{folder / str(versions[-1])}")
+            return
         _quiet(verbose)
         from heads.training.train import train as run_training
 

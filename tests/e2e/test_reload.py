@@ -6,9 +6,8 @@ import os
 import shutil
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +15,9 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Server, card, newest
+from tests.e2e.load import GENEROUS_S, Load, until
 
 pytestmark = pytest.mark.e2e
-
-GENEROUS_S = 120
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + GENEROUS_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 def add(source: Path, folder: Path, version: int) -> None:
@@ -60,47 +51,6 @@ def running(folder: Path) -> Iterator[Server]:
         if server.process.poll() is None:
             server.process.kill()
         server.process.communicate()
-
-
-class Load:
-    """Clients that each send one request after the other, and what is wrong with the answers."""
-
-    def __init__(self, url: httpx.URL, body: dict[str, Any], clients: int = 4) -> None:
-        self.wrong: list[str] = []
-        self.versions: list[int] = []
-        self._url, self._body = url, body
-        self._expected: Any = None
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-
-    def __enter__(self) -> "Load":
-        answer = httpx.post(f"{self._url}/models/penguins/predict", json=self._body, timeout=60)
-        self._expected = answer.json()["predictions"]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _ask(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=60) as client:
-            while not self._ended.is_set():
-                try:
-                    answer = client.post("/models/penguins/predict", json=self._body)
-                except httpx.HTTPError as error:
-                    self.wrong.append(repr(error))
-                    return
-                if answer.status_code != httpx.codes.OK:
-                    self.wrong.append(answer.text)
-                elif answer.json()["predictions"] != self._expected:
-                    self.wrong.append("another answer")
-                else:
-                    self.versions.append(answer.json()["version"])
-                if answer.headers.get("connection") == "close":
-                    return  # the server is about to end
 
 
 @pytest.fixture

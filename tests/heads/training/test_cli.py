@@ -61,6 +61,19 @@ def test_export(small_model: SmallModel, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "version", [pytest.param("3", id="a version"), pytest.param(".tmp-3", marks=pytest.mark.train, id="half a version")]
+)
+def test_if_none_trains_only_without_a_version(version: str, tmp_path: Path) -> None:
+    path = small.write(tmp_path, changes={"small.csv": "other.csv"})
+    (tmp_path / "models" / "small" / version).mkdir(parents=True)
+    result = run("train", path, "--if-none", "--models", tmp_path / "models", "--runs", tmp_path / "runs")
+    if version == "3":
+        assert (result.exit_code, result.output.splitlines()[-1]) == (0, str(tmp_path / "models" / "small" / "3"))
+    else:
+        assert (result.exit_code, "other.csv" in result.output) == (2, True)  # it set about it
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         pytest.param(["inspect", "nothing"], "error: nothing: there is no model", id="inspect"),
