@@ -70,6 +70,7 @@ class Loader:
         record.move(State.WARMING)
         self._changed()
         record.loaded.warm_up()
+        record.check_unchanged()
 
     def _discard(self, record: Record) -> None:
         """Takes what has been loaded so far out of memory."""

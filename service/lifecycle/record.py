@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
+from service.errors import ModelLoadError
 from service.lifecycle.shared import Shared
 from service.lifecycle.source import Fingerprint, VersionOnDisk, fingerprint
 from service.lifecycle.versions import IN_MEMORY, NEXT, Id, Snapshot, State, retry_delay_s
@@ -80,6 +81,18 @@ class Record:
         self.file_bytes = self._seen.bytes if self._seen else 0
         self.idle = False
         self.move(State.VERIFYING)
+
+    def check_unchanged(self) -> None:
+        """Raises ModelLoadError when the folder is not what it was when the attempt began: what was loaded may be of both."""
+        try:
+            same = self._tried is not None and fingerprint(self.disk.folder).entries == self._tried.entries
+        except OSError:
+            same = False
+        if not same:
+            raise ModelLoadError(
+                f"{self.disk.folder} was changed while it was loaded; it is loaded anew once it is still. "
+                "Rename a version into place after it is written."
+            )
 
     def replaces(self, disk: VersionOnDisk, options: ModelOptions) -> bool:
         """Whether that folder or those options call for loading it anew."""
