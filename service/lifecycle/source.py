@@ -35,23 +35,35 @@ class Fingerprint(NamedTuple):
     bytes: int
 
 
-def scan(models: Path) -> dict[str, tuple[VersionOnDisk, ...]]:
-    """Every model with its versions, oldest first; a model has at least one.
+class Found(NamedTuple):
+    """What a look at the models folder finds.
+
+    Attributes:
+        models: every model with its versions, oldest first; a model has at least one.
+        unreadable: names of folders that may be models: nobody lets us look.
+    """
+
+    models: dict[str, tuple[VersionOnDisk, ...]]
+    unreadable: frozenset[str]
+
+
+def scan(models: Path) -> Found:
+    """Every model with its versions.
 
     Versions are folders named by a positive whole number. Everything else, hidden and temporary folders among it, is no
     model. Raises ConfigError when the folder cannot be read, or is a model rather than a folder of models.
     """
     try:
         folders = sorted(folder for folder in models.iterdir() if folder.is_dir())
-        found = {folder.name: tuple(sorted(_versions(folder))) for folder in folders if folder.name[0] not in "._"}
-        found = {name: versions for name, versions in found.items() if versions}
+        looked_at = {folder.name: _versions(folder) for folder in folders if folder.name[0] not in "._"}
+        found = {name: tuple(sorted(versions)) for name, versions in looked_at.items() if versions}
         one_model = not found and bool(_versions(models))
         models.stat()  # were it moved away meanwhile, what is missing would not have been removed
     except OSError as error:
         raise ConfigError(f"The models folder {str(models)!r} cannot be read: {error.strerror}.") from error
     if one_model:
         raise ConfigError(f"{str(models)!r} is one model's folder; give the folder above it, {str(models.parent)!r}.")
-    return found
+    return Found(found, frozenset(name for name, versions in looked_at.items() if versions is None))
 
 
 def fingerprint(folder: Path) -> Fingerprint:
@@ -69,9 +81,12 @@ def fingerprint(folder: Path) -> Fingerprint:
     return Fingerprint(frozenset(entries), changed_at, total)
 
 
-def _versions(model: Path) -> list[VersionOnDisk]:
+def _versions(model: Path) -> list[VersionOnDisk] | None:
+    """Those in the folder; None where it cannot be read, as `lost+found`, which must keep no other from being served."""
     try:
         folders = list(model.iterdir())
+    except PermissionError:
+        return None
     except FileNotFoundError:  # removed since it was listed
         return []
     named = [folder for folder in folders if folder.name.isascii() and folder.name.isdigit() and int(folder.name) > 0]
@@ -86,6 +101,8 @@ def _marker(file: Path) -> tuple[int, int] | None:
     """Tells one file from another in its place; None when there is none."""
     try:
         status = file.stat()
+    except PermissionError:  # it is wanted, and fails to load with a reason
+        return (0, 0)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return (status.st_ino, status.st_mtime_ns) if S_ISREG(status.st_mode) else None

@@ -1,7 +1,7 @@
 """A model whose every answer can be checked to the digit: what it answers is in its weights, and tells which weights.
 
-`triple/value` is 3 x + 1,000,000 content, and `triple/content` is the content. `slow/value` is 3 x of the first x, after as many turns of a
-loop as `steps` says, and shares a run with nobody.
+`triple/value` is 3 x + 1,000,000 content, and `triple/content` is the content. `slow/value` is 3 x of the first x, after as
+many turns of a loop as `steps` says, and shares a run with nobody.
 """
 
 import hashlib

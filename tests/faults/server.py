@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-GENEROUS_S = 60
+GENEROUS_S = 300
 
 
 def until(condition: Callable[[], Any]) -> Any:

@@ -27,7 +27,7 @@ def listens_to(server: Server, number: signal.Signals) -> bool:
 @pytest.mark.parametrize("after", [pytest.param("", id="before anything"), pytest.param("SIGTERM", id="as soon as it can")])
 @BOTH
 def test_starting(start: Start, number: signal.Signals, after: str) -> None:
-    """Before it listens to signals, the system ends it; from then on it says that all is well."""
+    """Before it has begun, the system ends it; from then on it says that all is well."""
     server = start()
     if after:
         until(lambda: listens_to(server, signal.SIGTERM))

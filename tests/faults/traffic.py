@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import re
 import struct
 import threading
 from collections import Counter
