@@ -176,7 +176,7 @@ class Soak:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
     async def client(self, index: int, asks: list[Ask], began: float) -> None:
-        """Sends at its share of the rate; a request that is late counts from when it was due. Now and then it reconnects."""
+        """Sends at its share of the rate, as far as answers come in time for that. Now and then it reconnects."""
         interval = self.arguments.connections / self.arguments.rate
         due = began + interval * index / self.arguments.connections
         writer = None
@@ -184,6 +184,7 @@ class Soak:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             if self.ended:
                 break
+            sent = time.monotonic()
             try:
                 if writer is None or number % 50 == 0:
                     if writer is not None:
@@ -194,9 +195,9 @@ class Soak:
                 wrong = answers.difference(await read(reader), ask.expected)
             except (OSError, ValueError, asyncio.IncompleteReadError) as error:
                 writer, wrong = None, repr(error)
-            self.tally.latencies_ms.append((time.monotonic() - due) * 1000)
+            self.tally.latencies_ms.append((time.monotonic() - sent) * 1000)
             self.tally.errors += [wrong] if wrong else []
-            due += interval
+            due = max(due + interval, time.monotonic())
         if writer is not None:
             writer.close()
 

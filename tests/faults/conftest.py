@@ -100,4 +100,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if accounts:
         terminalreporter.section("what became of the requests")
     for name, counts in accounts.items():
-        terminalreporter.write_line(f"{counts}  {name}")
+        terminalreporter.write_line("\n    ".join([f"{counts}  {name}", *counts.notes]))

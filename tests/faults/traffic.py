@@ -113,6 +113,8 @@ class Counts:
     right: int = 0
     refused: Counter[int] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What else is to be said of the test."""
 
     def __str__(self) -> str:
         refused = sum(self.refused.values())
