@@ -17,10 +17,12 @@ pytestmark = pytest.mark.e2e
 SECONDS = float(os.environ.get("HEADSERVE_OVERLOAD_S", "5"))
 """How long it lasts."""
 TIMES = 10
-TURNS = 1500
-"""Turns of the model's loop that take some milliseconds."""
+TURNS = 10_000
+"""Turns of the model's loop that take some ten milliseconds."""
 DEADLINE_MS = 2000
 TICK_S = 0.01
+ALONE = 30
+"""Requests that are sent one after the other, to find out how many can be computed."""
 OPTIONS = "[models.echo]\nbatching = { max_batch_size = 1, max_enqueued_batches = 16 }\n"
 GROWTH_BYTES = 100_000_000
 
@@ -74,9 +76,9 @@ class Client:
 async def capacity(client: Client) -> float:
     """Requests a second, one after the other."""
     began = time.monotonic()
-    for x in range(100):
+    for x in range(ALONE):
         await client.ask(x)
-    return 100 / (time.monotonic() - began)
+    return ALONE / (time.monotonic() - began)
 
 
 async def overload(client: Client, rate: float, server: Server) -> int:
@@ -112,7 +114,7 @@ async def test_overload(start: Start, models: Models, counts: Counts) -> None:
     assert refused > counts.sent / 2
     assert counts.refused.keys() <= {429, 503, 504}
     assert resident < before + GROWTH_BYTES
-    assert (counts.refused.total(), counts.right) == (refused, right + 100)  # it is over
+    assert (counts.refused.total(), counts.right) == (refused, right + ALONE)  # it is over
     counts.notes = [
         f"{rate:.0f} requests/s alone, {TIMES * rate:.0f} sent for {SECONDS:g} s, {after:.0f}/s right after",
         f"memory {before / 1e6:.0f} MB before, at most {resident / 1e6:.0f} MB",
