@@ -1,5 +1,6 @@
 """The commands `headserve train`, `export` and `inspect`, as functions for typer; heavy modules are imported when one runs."""
 
+import errno
 import logging
 import os
 import sys
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -18,6 +19,7 @@ _Config = Annotated[Path, typer.Argument(help="A TOML file that describes data, 
 _Models = Annotated[Path, typer.Option(help="The folder of all models: the new version goes to <models>/<name>/<version>.")]
 _Runs = Annotated[Path, typer.Option(help="The folder of checkpoints: <runs>/<name>/<n>.")]
 _Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show TensorFlow's own messages.")]
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 def train(
@@ -111,8 +113,27 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except (CardError, ConfigError, DataError) as error:
-        Console(stderr=True).print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        raise typer.Exit(2) from None
+        _refuse(str(error))
+    except Exception as error:
+        reason = _of_the_disk(error)
+        if reason is None:
+            raise
+        _refuse(reason)
+
+
+def _refuse(reason: str) -> NoReturn:
+    Console(stderr=True).print(Text.assemble(("error: ", "bold red"), reason), soft_wrap=True)
+    raise typer.Exit(2) from None
+
+
+def _of_the_disk(error: Exception) -> str | None:
+    """What is wrong with the disk, if that is what it is: full, not to be written. TensorFlow has an error of its own."""
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the disk'}: {error.strerror}" if error.errno in _DISK_ERRORS else None
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and isinstance(error, tensorflow.errors.ResourceExhaustedError):
+        return next((line for line in str(error).splitlines() if os.strerror(errno.ENOSPC) in line), None)
+    return None
 
 
 def _quiet(verbose: bool) -> None:

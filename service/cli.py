@@ -1,7 +1,10 @@
 """The commands `headserve serve`, `predict`, `models` and `sign`, as functions for typer. TensorFlow is not imported here."""
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +12,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from service.config import as_toml, load_settings
+from service.config import Settings, as_toml, load_settings
 from service.flags import flagged
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -39,6 +42,11 @@ def serve(config: Path | None = None, print_config: bool = False, **flags: Any) 
     if print_config:
         typer.echo(as_toml(settings), nl=False)
         return
+    with _ending_at_once():
+        _serve(settings)
+
+
+def _serve(settings: Settings) -> None:
     # TensorFlow's C++ half logs chatter as errors at import; what is wrong with a model comes as an exception anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if settings.log_level == "debug" else "3")
     from service import logs
@@ -62,6 +70,20 @@ def serve(config: Path | None = None, print_config: bool = False, **flags: Any) 
             manager.on_settled(lambda: print_models(Console(), manager.statuses, manager.specs, url))
 
     run(app, settings, announce)
+
+
+@contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Has SIGTERM and SIGINT end the process, and that is fine, until `service.server` knows better.
+
+    The first process of a container would not even notice them without this.
+    """
+    before = {number: signal.signal(number, lambda *_: os._exit(0)) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 flagged(serve)

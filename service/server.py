@@ -29,6 +29,7 @@ from uvicorn.config import STARTUP_FAILURE
 from service.bounded import bounded
 from service.config import Settings
 from service.errors import ConfigError
+from service.last_calls import LIMIT_S, answer_the_last, connect_no_more
 from service.tls import Tls
 
 Announce = Callable[[str], None]
@@ -100,7 +101,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         delay_s = self._settings.drain_delay_ms / 1000 if self._signal == signal.SIGTERM else 0.0
-        limit_s = delay_s + self._settings.drain_timeout_ms / 1000 + LAST_S
+        limit_s = delay_s + LIMIT_S + self._settings.drain_timeout_ms / 1000 + LAST_S
         asyncio.get_running_loop().call_later(limit_s, _end, 0)
         if delay_s:
             # What is told below is told to the connections of now, too; idle ones stay open meanwhile.
@@ -108,6 +109,8 @@ class _Server(uvicorn.Server):
                 if (cycle := getattr(connection, "cycle", None)) is not None:
                     cycle.keep_alive = False
             await asyncio.sleep(delay_s)
+        connect_no_more(sockets or ())
+        await answer_the_last(self.server_state.connections)
         await super().shutdown(sockets)
 
 

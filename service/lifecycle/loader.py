@@ -78,7 +78,10 @@ class Loader:
         self._changed()
         record.loaded.warm_up()
         if stamp(folder) != before:  # what was verified may not be what was loaded
-            raise ModelLoadError(f"{folder} was changed while it was loaded. Rename a version into its place when it is whole.")
+            raise ModelLoadError(
+                f"{folder} was changed while it was loaded; it is loaded anew once it is still. "
+                "Rename a version into place after it is written."
+            )
 
     def _discard(self, record: Record) -> None:
         """Takes what has been loaded so far out of memory."""

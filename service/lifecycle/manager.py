@@ -16,6 +16,7 @@ from pathlib import Path
 import structlog
 
 from service.errors import ConfigError
+from service.lifecycle.folder import Folder
 from service.lifecycle.ledger import Ledger
 from service.lifecycle.loader import Load, Loader
 from service.lifecycle.orders import Orders
@@ -24,7 +25,7 @@ from service.lifecycle.record import Outcome, Record
 from service.lifecycle.report import Reporter
 from service.lifecycle.routing import Table
 from service.lifecycle.shared import Shared
-from service.lifecycle.source import VersionOnDisk, scan
+from service.lifecycle.source import VersionOnDisk
 from service.lifecycle.status import FileStatus, ModelStatus
 from service.lifecycle.versions import State
 from service.lifecycle.watcher import Watcher
@@ -76,6 +77,7 @@ class Manager:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="lifecycle", daemon=True)
         self._reporter = Reporter()
+        self._folder = Folder(models, self._reporter)
         self._settled = threading.Event()
         self._on_settled: list[Callable[[], None]] = []
         self.draining = False
@@ -83,7 +85,7 @@ class Manager:
 
     def start(self) -> None:
         """Looks at the folder, begins to load what is there, and returns. Raises ConfigError."""
-        self._step(scan(self._models))
+        self._step(self._folder.look())
         if not self._ledgers:
             log.warning("no models found", models=str(self._models), expected="<models>/<name>/<version>/saved_model.pb")
         self._thread.start()
@@ -196,7 +198,7 @@ class Manager:
             self._awake.clear()
             self._orders.take()  # before the look at the disk, which is then newer than they are
             try:
-                self._step(scan(self._models))
+                self._step(self._folder.look())
                 self._reporter.disk(None)
             except ConfigError as error:  # a folder that is out of reach for a while takes no model down
                 self._reporter.disk(error.message)

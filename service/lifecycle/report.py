@@ -15,6 +15,7 @@ class Reporter:
     def __init__(self) -> None:
         self._disk: str | None = None
         self._file: str | None = None
+        self._unreadable: frozenset[str] = frozenset()
         self._problems: dict[str, tuple[str, ...]] = {}
 
     def available(self, record: Record) -> None:
@@ -35,6 +36,12 @@ class Reporter:
             else:
                 log.error("versions stay as they are", error=error)
             self._disk = error
+
+    def unreadable(self, names: frozenset[str]) -> None:
+        """Folders that may be models cannot be read."""
+        for name in sorted(names - self._unreadable):
+            log.warning("a folder cannot be read; a model in it stays as it is", folder=name)
+        self._unreadable = names
 
     def models_file(self, error: str | None) -> None:
         """`models.toml` is in force, or not."""

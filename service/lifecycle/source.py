@@ -35,8 +35,20 @@ class Fingerprint(NamedTuple):
     bytes: int
 
 
-def scan(models: Path) -> dict[str, tuple[VersionOnDisk, ...]]:
-    """Every model with its versions, oldest first; a model has at least one.
+class Found(NamedTuple):
+    """What a look at the models folder finds.
+
+    Attributes:
+        models: every model with its versions, oldest first; a model has at least one.
+        unreadable: names of folders that may be models: nobody lets us look.
+    """
+
+    models: dict[str, tuple[VersionOnDisk, ...]]
+    unreadable: frozenset[str]
+
+
+def scan(models: Path) -> Found:
+    """Every model with its versions.
 
     Versions are folders named by a positive whole number, or links to such; where they lead to is looked at when they are
     verified, so that one that leads out of the folder is not passed over in silence. Everything else, hidden and temporary
@@ -45,15 +57,15 @@ def scan(models: Path) -> dict[str, tuple[VersionOnDisk, ...]]:
     """
     try:
         folders = sorted(folder for folder in models.iterdir() if folder.is_dir())
-        found = {folder.name: tuple(sorted(_versions(folder))) for folder in folders if folder.name[0] not in "._"}
-        found = {name: versions for name, versions in found.items() if versions}
+        looked_at = {folder.name: _versions(folder) for folder in folders if folder.name[0] not in "._"}
+        found = {name: tuple(sorted(versions)) for name, versions in looked_at.items() if versions}
         one_model = not found and bool(_versions(models))
         models.stat()  # were it moved away meanwhile, what is missing would not have been removed
     except OSError as error:
         raise ConfigError(f"The models folder {str(models)!r} cannot be read: {error.strerror}.") from error
     if one_model:
         raise ConfigError(f"{str(models)!r} is one model's folder; give the folder above it, {str(models.parent)!r}.")
-    return found
+    return Found(found, frozenset(name for name, versions in looked_at.items() if versions is None))
 
 
 def fingerprint(folder: Path) -> Fingerprint:
@@ -87,9 +99,12 @@ def stamp(folder: Path) -> frozenset[tuple[str, int, int, int]] | None:
     return frozenset(found)
 
 
-def _versions(model: Path) -> list[VersionOnDisk]:
+def _versions(model: Path) -> list[VersionOnDisk] | None:
+    """Those in the folder; None where it cannot be read, as `lost+found`, which must keep no other from being served."""
     try:
         folders = list(model.iterdir())
+    except PermissionError:
+        return None
     except FileNotFoundError:  # removed since it was listed
         return []
     named = [folder for folder in folders if folder.name.isascii() and folder.name.isdigit() and int(folder.name) > 0]
@@ -104,6 +119,8 @@ def _marker(file: Path) -> tuple[int, int] | None:
     """Tells one file from another in its place; None when there is none."""
     try:
         status = file.stat()
+    except PermissionError:  # it is wanted, and fails to load with a reason
+        return (0, 0)
     except OSError as error:
         if error.errno in {ENOENT, ENOTDIR, ELOOP}:  # not there, or a link that leads nowhere
             return None

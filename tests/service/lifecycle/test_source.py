@@ -14,7 +14,7 @@ def put(models, *paths):
 
 def test_versions_are_sorted_as_numbers(tmp_path):
     put(tmp_path, "b/10", "b/9", "a/1", "b/0002")
-    found = scan(tmp_path)
+    found = scan(tmp_path).models
     assert list(found) == ["a", "b"]
     assert [version.version for version in found["b"]] == [2, 9, 10]
     assert found["b"][0].folder == tmp_path / "b" / "0002"
@@ -25,7 +25,7 @@ def test_what_is_no_version_is_passed_over(tmp_path):
     (tmp_path / "a" / "6").mkdir()
     (tmp_path / "a" / "7").touch()
     (tmp_path / "file").touch()
-    assert {name: [version.version for version in versions] for name, versions in scan(tmp_path).items()} == {"a": [1]}
+    assert {name: [version.version for version in versions] for name, versions in scan(tmp_path).models.items()} == {"a": [1]}
 
 
 def test_a_folder_that_is_not_there(tmp_path):

@@ -1,0 +1,135 @@
+"""Clients that hang up, send slowly, never read, or send before they are answered: others are answered all the while."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from tests.faults import model
+from tests.faults.conftest import Shared
+from tests.faults.server import GENEROUS_S, until
+from tests.faults.traffic import APIS, Counts, Traffic, asked, read_answer, request
+
+pytestmark = pytest.mark.e2e
+
+MANY = 2000
+ABORTED = struct.pack("ii", 1, 0)
+"""As SO_LINGER: closing sends a reset."""
+HALF = b"POST /models/echo/predict HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n\r\n{"
+HALVES = [
+    pytest.param(b"", id="nothing"),
+    pytest.param(b"POST /models/ec", id="half a line"),
+    pytest.param(HALF[:-5], id="half the headers"),
+    pytest.param(HALF, id="half a body"),
+    pytest.param(asked(APIS["native"], 1), id="a request"),
+]
+
+
+def connected(shared: Shared, data: bytes) -> socket.socket:
+    """A connection on which that has been sent."""
+    connection = socket.create_connection(shared.server.address, timeout=GENEROUS_S)
+    connection.sendall(data)
+    return connection
+
+
+@contextmanager
+def nobody_is_disturbed(shared: Shared, counts: Counts) -> Iterator[None]:
+    """Good clients, old and new ones, are answered during the block and after it, and the server is what it was before."""
+    server = shared.server
+    descriptors, threads = server.descriptors, server.threads
+    with Traffic(server.address, counts, clients=2), Traffic(server.address, counts, clients=2, fresh=True):
+        until(lambda: counts.right > 20)
+        yield
+        before = counts.right
+        until(lambda: counts.right > before + 20)
+    counts.none_lost()
+    assert not counts.refused
+    until(lambda: server.descriptors <= descriptors)
+    assert server.threads <= threads + 40  # of the pool for large bodies, which keeps its threads
+
+
+@pytest.mark.parametrize("data", HALVES)
+def test_thousands_of_connections_are_aborted(shared: Shared, counts: Counts, data: bytes) -> None:
+    with nobody_is_disturbed(shared, counts):
+        for _ in range(MANY):
+            with connected(shared, data) as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORTED)
+
+
+@pytest.mark.parametrize("data", HALVES[:4])
+def test_thousands_of_connections_are_half_open(shared: Shared, counts: Counts, data: bytes) -> None:
+    """They stay as long as they like, and cost memory only."""
+    with nobody_is_disturbed(shared, counts), ExitStack() as stack:
+        for _ in range(MANY):
+            stack.enter_context(connected(shared, data))
+        before = counts.right
+        until(lambda: counts.right > before + 50)
+
+
+async def slowly(shared: Shared, counts: Counts, x: int) -> None:
+    """A request of which a byte is sent at a time."""
+    reader, writer = await asyncio.open_connection(*shared.server.address)
+    api = APIS["native"]
+    counts.sent += 1
+    for byte in asked(api, x):
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.01)
+    answer = await read_answer(reader)
+    counts.judge(api.read(answer) == (model.value(x, 1), 1), answer, "slowly")
+    writer.close()
+
+
+async def test_requests_that_come_a_byte_at_a_time_are_answered(shared: Shared, counts: Counts) -> None:
+    with nobody_is_disturbed(shared, counts):
+        await asyncio.gather(*(slowly(shared, counts, x) for x in range(100)))
+
+
+ROWS = 30_000
+
+
+def test_clients_that_never_read_their_answer(shared: Shared, counts: Counts) -> None:
+    """Large answers wait in the server's memory, one for each of them, until they hang up."""
+    body = json.dumps({"inputs": {"x": [1] * ROWS}}).encode()
+    with nobody_is_disturbed(shared, counts), ExitStack() as stack:
+        for _ in range(50):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(shared.server.address)
+            connection.sendall(request("/models/echo/predict", body))
+        before = counts.right
+        until(lambda: counts.right > before + 50)
+
+
+async def test_pipelined_requests_are_answered_in_their_order(shared: Shared, counts: Counts) -> None:
+    """Also by different APIs, refused ones among them."""
+    reader, writer = await asyncio.open_connection(*shared.server.address)
+    apis = list(APIS.values())
+    with nobody_is_disturbed(shared, counts):
+        for x in range(200):
+            writer.write(asked(apis[x % len(apis)], x) if x % 5 else request("/models/echo/predict", b"{"))
+        for x in range(200):
+            answer = await read_answer(reader)
+            if x % 5:
+                assert apis[x % len(apis)].read(answer) == (model.value(x, 1), 1)
+            else:
+                assert (answer.status, answer.json["code"]) == (400, "broken_json")
+    writer.close()
+
+
+def test_a_client_that_pipelines_and_never_reads(shared: Shared, counts: Counts) -> None:
+    """The server stops to read from it, rather than to keep what it cannot send."""
+    resident = shared.server.resident_bytes
+    with nobody_is_disturbed(shared, counts), connected(shared, b"") as connection:
+        connection.setblocking(False)
+        sent, data = 0, asked(APIS["native"], 1) * 100
+        with suppress(BlockingIOError):
+            while True:
+                sent += connection.send(data)
+        assert sent < 100_000_000
+        before = counts.right
+        until(lambda: counts.right > before + 50)
+        assert shared.server.resident_bytes < resident + 100_000_000

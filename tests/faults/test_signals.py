@@ -1,0 +1,105 @@
+"""SIGTERM, SIGINT and a second signal at every phase of a server's life: exit codes, and no request lost."""
+
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Models, Start
+from tests.faults.server import GENEROUS_S, Server, until
+from tests.faults.traffic import Counts, Traffic
+
+pytestmark = pytest.mark.e2e
+
+BOTH = pytest.mark.parametrize("number", [pytest.param(each, id=each.name) for each in (signal.SIGTERM, signal.SIGINT)])
+LONG = 30_000
+"""Turns that make warming up last for seconds."""
+
+
+def listens_to(server: Server, number: signal.Signals) -> bool:
+    """Whether the process does something about the signal."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+@BOTH
+def test_starting(start: Start, number: signal.Signals) -> None:
+    """While modules are imported and nobody is listening yet; before that, the system ends the process, or Python does."""
+    server = start()
+    until(lambda: listens_to(server, signal.SIGTERM))
+    server.signal(number)
+    assert server.ended() == 0
+    assert "Traceback" not in server.output
+
+
+@BOTH
+def test_loading(start: Start, counts: Counts, number: signal.Signals) -> None:
+    """What cannot be answered yet is told to come again."""
+    server = start({"drain_delay_ms": 300})
+    with Traffic(server.address, counts), Traffic(server.address, counts, fresh=True):
+        until(lambda: counts.refused[503] > 20)
+        assert not server.logged("model loaded")
+        server.signal(number)
+        assert server.ended() == 0
+    counts.none_lost()
+    assert counts.refused.keys() <= {503}
+
+
+@BOTH
+def test_warming(start: Start, models: Models, counts: Counts, number: signal.Signals) -> None:
+    models.add(2, content=2, steps=LONG)
+    server = start({"drain_delay_ms": 300})
+    with Traffic(server.address, counts), Traffic(server.address, counts, fresh=True):
+        until(lambda: server.versions("echo").get(2) == "warming")
+        server.signal(number)
+        assert server.ended() == 0
+    counts.none_lost()
+    assert counts.refused.keys() <= {503}
+
+
+@BOTH
+def test_serving_under_load(start: Start, counts: Counts, number: signal.Signals) -> None:
+    server = start()
+    server.until_ready()
+    with Traffic(server.address, counts), Traffic(server.address, counts, fresh=True):
+        until(lambda: counts.right > 200)
+        server.signal(number)
+        assert server.ended() == 0
+    counts.none_lost()
+    assert not counts.refused
+
+
+@BOTH
+def test_reloading_under_load(start: Start, models: Models, counts: Counts, number: signal.Signals) -> None:
+    server = start({"drain_delay_ms": 300})
+    server.until_ready()
+    with Traffic(server.address, counts), Traffic(server.address, counts, fresh=True):
+        models.add(2, content=2, steps=LONG)
+        until(lambda: server.versions("echo").get(2) in {"loading", "warming"})
+        server.signal(number)
+        assert server.ended() == 0
+    counts.none_lost()
+    assert not counts.refused
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        pytest.param(signal.SIGTERM, signal.SIGTERM, id="SIGTERM twice"),
+        pytest.param(signal.SIGTERM, signal.SIGINT, id="SIGTERM, then SIGINT"),
+        pytest.param(signal.SIGINT, signal.SIGTERM, id="SIGINT, then SIGTERM"),
+    ],
+)
+def test_draining(start: Start, first: signal.Signals, second: signal.Signals) -> None:
+    """A second signal does not wait for anybody."""
+    server = start()
+    with socket.create_connection(server.address, timeout=GENEROUS_S) as connection:
+        connection.sendall(b"POST /models/echo/predict HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n")
+        server.until_ready()  # the request was read before this one
+        server.signal(first)
+        server.until_logged("draining")
+        assert server.process.poll() is None
+        server.signal(second)
+        assert server.ended() == 128 + second
