@@ -42,7 +42,7 @@ def test_the_folder_of_one_model(tmp_path):
 def test_a_graph_as_text_makes_a_version(tmp_path):
     (tmp_path / "a" / "1").mkdir(parents=True)
     (tmp_path / "a" / "1" / "saved_model.pbtxt").touch()
-    assert [version.version for version in scan(tmp_path)["a"]] == [1]
+    assert [version.version for version in scan(tmp_path).models["a"]] == [1]
 
 
 def test_links_are_found_and_those_that_lead_nowhere_are_not(tmp_path):
@@ -52,7 +52,7 @@ def test_links_are_found_and_those_that_lead_nowhere_are_not(tmp_path):
     (tmp_path / "a" / "4").symlink_to("4")
     (tmp_path / "b").symlink_to("a")
     (tmp_path / "c").symlink_to("c")
-    found = scan(tmp_path)
+    found = scan(tmp_path).models
     assert {name: [version.version for version in versions] for name, versions in found.items()} == {"a": [1, 2], "b": [1, 2]}
 
 
