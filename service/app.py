@@ -15,29 +15,30 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
-from service import admin, devices
+from service import devices
 from service.access import Access
+from service.auth import admin
+from service.auth.gate import Gate, Guard, may_predict
+from service.auth.keys_file import Keys
+from service.auth.permitted import Permitted
 from service.config import Settings
-from service.cors import with_cors
-from service.gate import Gate, Guard, may_predict
 from service.handlers import handlers
+from service.http.cors import with_cors
+from service.http.pages import Pages
+from service.http.tls import Tls
 from service.inference import Inference
-from service.keys_file import Keys
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
 from service.metrics import Metrics
 from service.model import load as load_model
 from service.model_options import ModelOptions
 from service.openapi import with_keys, with_models
-from service.pages import Pages
-from service.permitted import Permitted
 from service.polling import watching
 from service.problems import Apis
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
 from service.signature import read_public_keys
 from service.statistics import Refusals
-from service.tls import Tls
 from service.types import Loaded
 
 if TYPE_CHECKING:  # OpenTelemetry's SDK is an extra

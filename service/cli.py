@@ -53,8 +53,8 @@ def _serve(settings: Settings) -> None:
     from service.app import create_app
     from service.console import print_models
     from service.devices import check_gpu
+    from service.http.server import run
     from service.lifecycle.source import scan
-    from service.server import run
 
     logs.configure(settings.log_level, settings.log_format)
     scan(settings.models)  # a wrong folder is said at once, before TensorFlow is imported
@@ -74,7 +74,7 @@ def _serve(settings: Settings) -> None:
 
 @contextmanager
 def _ending_at_once() -> Iterator[None]:
-    """Has SIGTERM and SIGINT end the process, and that is fine, until `service.server` knows better.
+    """Has SIGTERM and SIGINT end the process, and that is fine, until `service.http.server` knows better.
 
     The first process of a container would not even notice them without this.
     """

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from service.auth.keys import SCOPES, digest_of, new_secret
+from service.auth.keys_file import KeysFile, StoredKey, change, read
 from service.errors import ConfigError, did_you_mean, listed
-from service.keys import SCOPES, digest_of, new_secret
-from service.keys_file import KeysFile, StoredKey, change, read
 
 keys = typer.Typer(help="Make, list and remove the keys that 'headserve serve --keys-file' asks for.", no_args_is_help=True)
 

@@ -4,7 +4,7 @@ from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
 
-from service.gate import OPEN
+from service.auth.gate import OPEN
 from service.types import InputSpec, ModelSpec
 
 GENERIC_PATH = "/models/{model}/predict"

@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from service.body import read_body
 from service.codec.oip.parsing import parsed
 from service.codec.oip.selection import flag, parameters
 from service.errors import RequestError, UnsupportedFeatureError
+from service.http.body import read_body
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import ModelStatus, VersionStatus
 from service.lifecycle.versions import BUSY, State

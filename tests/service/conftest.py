@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service import Settings, create_app
-from service.server import configured
+from service.http.server import configured
 
 Serving = Callable[[FastAPI], AbstractContextManager[httpx.Client]]
 

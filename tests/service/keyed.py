@@ -13,7 +13,7 @@ import httpx
 from fastapi import FastAPI
 
 from service import Settings, create_app
-from service.keys import SCOPES
+from service.auth.keys import SCOPES
 from tests.service.keyring import add_key
 from tests.service.test_access import logged
 

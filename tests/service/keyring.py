@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from service.keys import digest_of, new_secret
-from service.keys_file import KeysFile, StoredKey, change
+from service.auth.keys import digest_of, new_secret
+from service.auth.keys_file import KeysFile, StoredKey, change
 
 
 def add_key(path: Path, name: str, *scopes: str, **more: Any) -> str:

@@ -3,7 +3,7 @@ import re
 import pytest
 
 import service.client
-import service.refusals  # noqa: F401 - and so do its
+import service.http.refusals  # noqa: F401 - and so do its
 from service import errors
 from service.errors import HeadserveError, did_you_mean, listed
 

@@ -11,8 +11,8 @@ from limits import RateLimitItem
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
+from service.auth.keys import Key
 from service.errors import RateLimitedError
-from service.keys import Key
 
 
 class Windows(Storage):

@@ -3,8 +3,8 @@ import asyncio
 import pytest
 from starlette.requests import ClientDisconnect
 
-from service import hangup
-from service.hangup import WhileConnected
+from service.http import hangup
+from service.http.hangup import WhileConnected
 
 
 def receiver(*messages, delay_s=0.01):

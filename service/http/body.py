@@ -6,8 +6,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from service.api import Headers
-from service.content_encoding import decompressed
 from service.errors import BodyTooLargeError
+from service.http.content_encoding import decompressed
 
 
 async def read_body(receive: Receive, headers: Headers, max_body_bytes: int) -> bytes:

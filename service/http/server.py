@@ -26,11 +26,11 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE
 
-from service.bounded import bounded
 from service.config import Settings
 from service.errors import ConfigError
-from service.last_calls import LIMIT_S, answer_the_last, connect_no_more
-from service.tls import Tls
+from service.http.bounded import bounded
+from service.http.last_calls import LIMIT_S, answer_the_last, connect_no_more
+from service.http.tls import Tls
 
 Announce = Callable[[str], None]
 CLOSE = (b"connection", b"close")

@@ -1,9 +1,9 @@
 import pytest
 
+from service.auth.keys import Key
+from service.auth.permitted import Permitted, caller
 from service.errors import InsufficientScopeError, UnauthorizedError
-from service.keys import Key
 from service.lifecycle.manager import Manager
-from service.permitted import Permitted, caller
 
 ASKING = {
     "load": lambda manager: manager.load("a"),

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 
+from service.auth.keys import Key
 from service.errors import InsufficientScopeError, UnauthorizedError
-from service.keys import Key
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import FileStatus, ModelStatus
 from service.model_options import ModelOptions

@@ -18,8 +18,8 @@ from typing import Annotated
 from limits import RateLimitItem, parse
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from service.auth.keys import ALL_MODELS, Key, KeyRing, Scope
 from service.errors import ConfigError
-from service.keys import ALL_MODELS, Key, KeyRing, Scope
 from service.polling import Polled
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from service import last_calls
-from service.last_calls import answer_the_last, connect_no_more
+from service.http import last_calls
+from service.http.last_calls import answer_the_last, connect_no_more
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be told to")

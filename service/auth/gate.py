@@ -3,18 +3,18 @@
 `Gate` asks every request for a key, whatever its path, and counts it. What the key may do there is asked where it is known:
 `may_predict` by `service.inference`, whose paths are requests for predictions; `Guard` in front of all other paths, known
 or not: what reads (`GET`, `HEAD`, `OPTIONS`) takes the scope `read`, what does anything else takes `admin`, so that a new
-route is closed before anybody thinks of it. `service.permitted` asks about models.
+route is closed before anybody thinks of it. `service.auth.permitted` asks about models.
 """
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import Headers
+from service.auth.keys import KeyRing
+from service.auth.permitted import caller
+from service.auth.rates import Rates
 from service.errors import HeadserveError, UnauthorizedError
-from service.keys import KeyRing
 from service.note import note
-from service.permitted import caller
 from service.problems import Apis, answer_to, send_answer
-from service.rates import Rates
 
 OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """For orchestrators, which have no key; they tell of no model."""

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from service.one_packet import _Joining
+from service.http.one_packet import _Joining
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.service.http.test_tls import write
 
 from service import Settings, main
 from service.errors import ConfigError
-from service.server import check_exposed
+from service.http.server import check_exposed
 from tests.service.keyring import add_key
-from tests.service.test_tls import write
 
 
 @pytest.mark.e2e
 def test_the_server_says_where_it_listens_answers_and_ends_on_sigterm(models):
     command = [sys.executable, "-m", "service.main", "serve", "--models", str(models), "--port", "0"]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "HEADSERVE_LOG_FORMAT": "json"}
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "HEADSERVE_LOG_FORMAT": "json"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
@@ -90,7 +90,7 @@ def test_on_every_address_with_keys_and_https(tmp_path):
     given |= {"DRAIN_DELAY_MS": "0"}
     environment = os.environ | {f"HEADSERVE_{name}": str(value) for name, value in given.items()}
     environment |= {
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONPATH": str(Path(__file__).parents[3]),
         "HEADSERVE_LOG_FORMAT": "json",
         "HEADSERVE_DRAIN_DELAY_MS": "0",
     }

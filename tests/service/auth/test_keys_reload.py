@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from service import Settings, create_app
+from service.auth.keys import SCOPES
 from service.errors import ConfigError
-from service.keys import SCOPES
 from tests.service.keyed import WRONG, Keyed, error_of, started, until
 from tests.service.keyring import add_key, remove_key
 

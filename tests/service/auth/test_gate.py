@@ -9,8 +9,8 @@ import httpx
 import pytest
 from starlette.routing import BaseRoute, Mount, Route
 
-from service.gate import OPEN
-from service.keys import SCOPES
+from service.auth.gate import OPEN
+from service.auth.keys import SCOPES
 from tests.service.keyed import WRONG, Keyed, error_of, started
 from tests.service.raw import asked, head, statuses
 from tests.service.test_access import lines_of

@@ -12,10 +12,10 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from service.config import Settings
-from service.crowd import Crowd, Place, Wait
 from service.errors import HeadserveError, RequestError
-from service.one_packet import OnePacketProtocol
-from service.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
+from service.http.crowd import Crowd, Place, Wait
+from service.http.one_packet import OnePacketProtocol
+from service.http.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
 
 MAX_HEADERS = 100
 MAX_URL_BYTES = 8192

@@ -3,8 +3,8 @@ import zlib
 
 import pytest
 
-from service.content_encoding import accepted, compressed, decompressed
 from service.errors import BodyTooLargeError, RequestError, UnsupportedEncodingError
+from service.http.content_encoding import accepted, compressed, decompressed
 
 BODY = b"0123456789" * 100
 LIMIT = len(BODY)

@@ -2,10 +2,10 @@ import time
 
 import pytest
 
+from service.auth.keys import Key
+from service.auth.keys_file import limit_of
+from service.auth.rates import Rates, Windows
 from service.errors import RateLimitedError
-from service.keys import Key
-from service.keys_file import limit_of
-from service.rates import Rates, Windows
 
 
 def key(name: str, rate: str | None) -> Key:

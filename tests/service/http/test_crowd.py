@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from service import Settings
-from service.crowd import Crowd, Place, Wait
+from service.http.crowd import Crowd, Place, Wait
 
 
 class Client:

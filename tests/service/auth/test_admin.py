@@ -2,7 +2,7 @@ import pytest
 from pydantic import SecretStr
 
 from service import Settings
-from service.admin import check
+from service.auth.admin import check
 from service.config import load_settings
 from service.errors import ConfigError, ForbiddenError, UnauthorizedError
 
