@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from service import Settings, create_app
 from service.auth.keys import SCOPES
 from tests.service.keyring import add_key
-from tests.service.test_access import logged
+from tests.service.logged import logged
 
 WRONG = "hs_00000000_" + "A" * 43
 

@@ -2,19 +2,16 @@
 
 import io
 import json
-import logging
 import re
 import socket
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
 import structlog
 
-from service import Settings, create_app, logs
+from service import Settings, create_app
+from tests.service.logged import lines_of, logged
 
 FILMS = "/models/films/predict"
 HEAT = {"title": "Heat", "year": 1995, "budget": 6e7}
@@ -22,40 +19,11 @@ BODY = json.dumps({"instances": [HEAT, HEAT]}).encode()
 MADE = re.compile("[0-9a-f]{16}")
 
 
-@contextmanager
-def logged(log_format: str) -> Iterator[io.StringIO]:
-    """What the server logs."""
-    root, before, stream = logging.getLogger(), structlog.get_config(), io.StringIO()
-    handlers, level = root.handlers[:], root.level
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stderr", stream)
-        # without pytest's own handlers among them: the configuration would close them
-        root.handlers = []
-        logs.configure("info", log_format)
-    structlog.configure(cache_logger_on_first_use=False)  # other tests configure it otherwise
-    try:
-        yield stream
-    finally:
-        structlog.configure(**before)
-        root.handlers, root.level = handlers, level
-
-
 @pytest.fixture(scope="module")
 def logging_server(models, serving) -> Iterator[tuple[httpx.Client, io.StringIO]]:
     """A server with access log, in JSON, and what it logs."""
     with logged("json") as stream, serving(create_app(Settings(models=models, access_log=True))) as client:
         yield client, stream
-
-
-def lines_of(stream: io.StringIO, request_id: str, count: int = 1) -> list[dict[str, Any]]:
-    """The log's lines with this id; the access log's is written after the client has its answer."""
-    until = time.monotonic() + 10
-    while True:
-        written = [line for line in stream.getvalue().splitlines(keepends=True) if request_id in line and line.endswith("\n")]
-        lines = [line for line in map(json.loads, written) if line["logger"].startswith("headserve.")]
-        if len(lines) >= count or time.monotonic() > until:
-            return lines
-        time.sleep(0.01)
 
 
 def raw(client: httpx.Client, request: bytes) -> bytes:

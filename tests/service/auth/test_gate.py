@@ -12,8 +12,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from service.auth.gate import OPEN
 from service.auth.keys import SCOPES
 from tests.service.keyed import WRONG, Keyed, error_of, started
+from tests.service.logged import lines_of
 from tests.service.raw import asked, head, statuses
-from tests.service.test_access import lines_of
 
 HEAT = {"title": "Heat", "year": 1995, "budget": 6e7}
 ROWS = {"instances": [HEAT]}

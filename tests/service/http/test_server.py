@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.service.http.test_tls import write
 
 from service import Settings, main
 from service.errors import ConfigError
 from service.http.server import check_exposed
+from tests.service.http.test_tls import write
 from tests.service.keyring import add_key
 
 
