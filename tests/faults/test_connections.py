@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import socket
 import struct
 from collections.abc import Iterator
@@ -27,6 +28,17 @@ HALVES = [
     pytest.param(HALF, id="half a body"),
     pytest.param(asked(APIS["native"], 1), id="a request"),
 ]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def many_descriptors() -> Iterator[None]:
+    """As many as the system lets us have; the server, which is started after this, inherits it."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] != resource.RLIM_INFINITY and before[1] < 2 * MANY:
+        pytest.skip(f"needs {2 * MANY} descriptors; the system allows {before[1]}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def connected(shared: Shared, data: bytes) -> socket.socket:

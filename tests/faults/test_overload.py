@@ -24,6 +24,8 @@ TICK_S = 0.01
 ALONE = 30
 """Requests that are sent one after the other, to find out how many can be computed."""
 OPTIONS = "[models.echo]\nbatching = { max_batch_size = 1, max_enqueued_batches = 16 }\n"
+IDLE_S = 2
+"""How long a connection may be idle."""
 GROWTH_BYTES = 100_000_000
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -35,7 +37,7 @@ class Client:
     def __init__(self, server: Server, counts: Counts):
         self.took_ms: dict[int, list[float]] = {}
         self._address, self._counts = server.address, counts
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[float, Connection]] = []
 
     async def ask(self, x: int) -> None:
         """One request, and its answer into the account."""
@@ -64,12 +66,15 @@ class Client:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        connection = self._idle.pop() if self._idle else await asyncio.open_connection(*self._address)
+        """One that was used last, or a new one; those that have long been idle are closed, before the server does it."""
+        while self._idle and self._idle[0][0] < time.monotonic() - IDLE_S:
+            self._idle.pop(0)[1][1].close()
+        connection = self._idle.pop()[1] if self._idle else await asyncio.open_connection(*self._address)
         yield connection
-        self._idle.append(connection)
+        self._idle.append((time.monotonic(), connection))
 
     def close(self) -> None:
-        for _, writer in self._idle:
+        for _, (_, writer) in self._idle:
             writer.close()
 
 

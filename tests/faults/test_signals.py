@@ -38,7 +38,7 @@ def test_starting(start: Start, number: signal.Signals) -> None:
 def test_loading(start: Start, counts: Counts, number: signal.Signals) -> None:
     """What cannot be answered yet is told to come again."""
     server = start({"drain_delay_ms": 300})
-    with Traffic(server.address, counts), Traffic(server.address, counts, fresh=True):
+    with Traffic(server.address, counts, clients=4), Traffic(server.address, counts, clients=4, fresh=True):
         until(lambda: counts.refused[503] > 20)
         assert not server.logged("model loaded")
         server.signal(number)
@@ -51,7 +51,7 @@ def test_loading(start: Start, counts: Counts, number: signal.Signals) -> None:
 def test_warming(start: Start, models: Models, counts: Counts, number: signal.Signals) -> None:
     models.add(2, content=2, steps=LONG)
     server = start({"drain_delay_ms": 300})
-    with Traffic(server.address, counts), Traffic(server.address, counts, fresh=True):
+    with Traffic(server.address, counts, clients=4), Traffic(server.address, counts, clients=4, fresh=True):
         until(lambda: server.versions("echo").get(2) == "warming")
         server.signal(number)
         assert server.ended() == 0
@@ -63,7 +63,7 @@ def test_warming(start: Start, models: Models, counts: Counts, number: signal.Si
 def test_serving_under_load(start: Start, counts: Counts, number: signal.Signals) -> None:
     server = start()
     server.until_ready()
-    with Traffic(server.address, counts), Traffic(server.address, counts, fresh=True):
+    with Traffic(server.address, counts, clients=4), Traffic(server.address, counts, clients=4, fresh=True):
         until(lambda: counts.right > 200)
         server.signal(number)
         assert server.ended() == 0
@@ -75,7 +75,7 @@ def test_serving_under_load(start: Start, counts: Counts, number: signal.Signals
 def test_reloading_under_load(start: Start, models: Models, counts: Counts, number: signal.Signals) -> None:
     server = start({"drain_delay_ms": 300})
     server.until_ready()
-    with Traffic(server.address, counts), Traffic(server.address, counts, fresh=True):
+    with Traffic(server.address, counts, clients=4), Traffic(server.address, counts, clients=4, fresh=True):
         models.add(2, content=2, steps=LONG)
         until(lambda: server.versions("echo").get(2) in {"loading", "warming"})
         server.signal(number)
