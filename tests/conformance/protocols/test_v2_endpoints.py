@@ -4,6 +4,7 @@ The endpoints are those of KServe's specification and of Triton's protocol docum
 they answer, over a real socket.
 """
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,7 +56,7 @@ ENDPOINTS: dict[tuple[str, str], set[str]] = {
 @pytest.fixture
 def client(v2_models: Path, tmp_path: Path) -> Iterator[httpx.Client]:
     """A client of a server of one model, that a test may unload."""
-    (tmp_path / "echo").symlink_to(v2_models / "echo_FP32")
+    shutil.copytree(v2_models / "echo_FP32", tmp_path / "echo")
     with running(tmp_path, **SETTINGS) as client:
         yield client
 
