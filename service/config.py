@@ -55,7 +55,9 @@ class Settings(BaseSettings):
     )
     idle_timeout_ms: int = Field(default=5000, ge=1, description="Time that a connection stays open without a request.")
     compute_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Predictions computed at a time; default: cores."
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Predictions computed at a time; default: one for each processor.",
     )
     request_timeout_ms: int = Field(
         default=60_000, ge=1, description="Time for a request whose header X-Request-Timeout-Ms gives none."

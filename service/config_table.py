@@ -38,7 +38,8 @@ def _flags(name: str) -> str:
 
 
 def _default(name: str) -> str:
-    default = Settings.model_fields[name].get_default()
+    setting = Settings.model_fields[name]
+    default = None if setting.default_factory is not None else setting.default  # one that is made is of the machine
     return "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

@@ -81,3 +81,9 @@ def test_what_is_printed_is_what_is_read(tmp_path):
 def test_the_page_of_settings_is_of_today():
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert page.read_text() == table(), "write it anew: python -m service.config_table"
+
+
+def test_the_page_of_settings_shows_no_default_that_is_of_a_machine():
+    (row,) = [row for row in table().splitlines() if row.startswith("| `compute_threads`")]
+    assert [cell.strip() for cell in row.split("|")][4] == ""
+    assert "Undefined" not in table()
