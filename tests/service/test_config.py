@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.config import Settings, as_toml, load_settings
+from service.config import Settings, as_toml, load_settings, misspelt
 from service.config_table import table
 from service.errors import ConfigError
 
@@ -61,6 +61,23 @@ def test_bad_files(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_settings(path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        pytest.param(
+            "HEADSERVE_PROT", ["HEADSERVE_PROT: there is no such setting. Did you mean 'port'?"], id="nearly a setting"
+        ),
+        pytest.param("HEADSERVE_PORT", [], id="a setting"),
+        pytest.param("HEADSERVE_KEY", [], id="of a client's command"),
+        pytest.param("HEADSERVE_SERVICE_HOST", [], id="of Kubernetes"),
+        pytest.param("HEADSERVE_PUBLISHED_PORT", [], id="of compose"),
+        pytest.param("PROT", [], id="another's"),
+    ],
+)
+def test_variables_that_are_nearly_settings_are_told(variable, said):
+    assert misspelt([variable]) == said
 
 
 def test_a_file_that_is_not_there(tmp_path):
