@@ -129,13 +129,12 @@ class Batcher:
         """
         requests = self._requests(inputs, outputs, alone)
         loop = asyncio.get_running_loop()
-        timer = None
-        if deadline is not None:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                raise _too_late(self._name)
-            timer = loop.call_later(left_s, _expire, self._name, requests)
+        left_s = None if deadline is None else deadline - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            raise _too_late(self._name)
         self._enqueue(requests, loop)
+        # Not before: a request that is refused would be kept, with its arrays, until its time is over.
+        timer = None if left_s is None else loop.call_later(left_s, _expire, self._name, requests)
         try:
             if len(requests) == 1:
                 return await requests[0].future

@@ -12,7 +12,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from service.config import Settings, as_toml, load_settings
+from service.config import Settings, as_toml, load_settings, misspelt
 from service.flags import flagged
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -57,6 +57,8 @@ def _serve(settings: Settings) -> None:
     from service.lifecycle.source import scan
 
     logs.configure(settings.log_level, settings.log_format)
+    for problem in misspelt(os.environ):
+        log.warning("a variable is not read", problem=problem)
     scan(settings.models)  # a wrong folder is said at once, before TensorFlow is imported
     if settings.require_gpu:
         check_gpu()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal, get_args
@@ -13,6 +14,10 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from service.errors import ConfigError, did_you_mean
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
+
+
+NO_SETTINGS = frozenset({"ca", "config", "key", "url"})
+"""What else commands read from variables `HEADSERVE_…`."""
 
 
 class Settings(BaseSettings):
@@ -55,7 +60,9 @@ class Settings(BaseSettings):
     )
     idle_timeout_ms: int = Field(default=5000, ge=1, description="Time that a connection stays open without a request.")
     compute_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Predictions computed at a time; default: cores."
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        description="Predictions computed at a time; default: one for each processor.",
     )
     request_timeout_ms: int = Field(
         default=60_000, ge=1, description="Time for a request whose header X-Request-Timeout-Ms gives none."
@@ -139,6 +146,17 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
         raise ConfigError("; ".join(_problem(item["loc"], item["msg"], item["input"]) for item in error.errors())) from None
     except TOMLDecodeError as error:
         raise ConfigError(f"{config}: this is no TOML: {error}.") from None
+
+
+def misspelt(environment: Iterable[str]) -> list[str]:
+    """What to say of variables `HEADSERVE_…` that are nearly settings; the others may be somebody else's, as compose's are."""
+    told = []
+    for variable in sorted(environment):
+        name = variable.removeprefix("HEADSERVE_").lower()
+        if name != variable.lower() and name not in Settings.model_fields and name not in NO_SETTINGS:
+            meant = did_you_mean(name, Settings.model_fields)
+            told += [f"{variable}: there is no such setting.{meant}"] if meant else []
+    return told
 
 
 def is_secret(name: str) -> bool:

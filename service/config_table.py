@@ -14,6 +14,8 @@ A flag is stronger than an environment variable, that is stronger than the TOML 
 that is stronger than the default. The file's keys are the names below; a unit stands in the name. What a model computes on, how
 it batches and which versions of it are served is set in `models.toml`. `headserve serve --print-config` prints what is so.
 
+A key of the file that is no setting is an error; a variable that is nearly one is a warning in the log.
+
 | name | flag | environment | default | |
 | --- | --- | --- | --- | --- |
 """
@@ -38,7 +40,8 @@ def _flags(name: str) -> str:
 
 
 def _default(name: str) -> str:
-    default = Settings.model_fields[name].get_default()
+    setting = Settings.model_fields[name]
+    default = None if setting.default_factory is not None else setting.default  # one that is made is of the machine
     return "" if default in (None, ()) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

@@ -139,6 +139,8 @@ def configured(app: FastAPI) -> uvicorn.Config:
         access_log=False,  # service.access has one
         server_header=False,
         proxy_headers=False,
+        # Else a request begins with the log fields, the trace and the key of the one before it on its connection.
+        reset_contextvars=True,
         timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, too
         ssl_context_factory=None if tls is None else lambda *_: tls.context,
     )

@@ -15,7 +15,7 @@ from service.types import Array, HeadSpec, Output
 
 MANY = 512
 """So many requests are put aside before they are counted: enough to make the calls of NumPy cheap, and few enough that the
-event loop is not held up for a millisecond."""
+event loop is held up for no more than some milliseconds."""
 MANY_BYTES = 1 << 21
 """So much of what runs have answered is kept until then."""
 RUN_BYTES = 1 << 10

@@ -1,8 +1,10 @@
 """The batcher on a callable of NumPy, without TensorFlow: each row's answer names the row."""
 
 import asyncio
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -202,6 +204,24 @@ async def test_a_full_queue_refuses_at_once(batcher, model):
     await queued(made, 4)
     model.gate.set()
     assert [await running, await waiting, await last] == [[0], [2, 4, 6], [8]]
+
+
+async def test_a_refused_request_is_not_kept_until_its_deadline(batcher, model):
+    made = batcher(max_batch_size=1, max_enqueued_batches=1)
+    model.gate.clear()
+    running = asyncio.create_task(twice(made, 0))
+    await model.wait_until_running()
+    waiting = asyncio.create_task(twice(made, 1))
+    await queued(made, 1)
+    refused = rows(2)
+    kept = weakref.ref(refused["x"])
+    with pytest.raises(OverloadedError):
+        await made.submit(refused, (TWICE,), time.monotonic() + 60)
+    del refused
+    gc.collect()
+    assert kept() is None
+    model.gate.set()
+    assert [await running, await waiting] == [[0], [2]]
 
 
 async def test_a_request_larger_than_the_queue_runs_when_it_is_empty(batcher):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.config import Settings, as_toml, load_settings
+from service.config import Settings, as_toml, load_settings, misspelt
 from service.config_table import table
 from service.errors import ConfigError
 
@@ -63,6 +63,23 @@ def test_bad_files(tmp_path, text, message):
         load_settings(path)
 
 
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        pytest.param(
+            "HEADSERVE_PROT", ["HEADSERVE_PROT: there is no such setting. Did you mean 'port'?"], id="nearly a setting"
+        ),
+        pytest.param("HEADSERVE_PORT", [], id="a setting"),
+        pytest.param("HEADSERVE_KEY", [], id="of a client's command"),
+        pytest.param("HEADSERVE_SERVICE_HOST", [], id="of Kubernetes"),
+        pytest.param("HEADSERVE_PUBLISHED_PORT", [], id="of compose"),
+        pytest.param("PROT", [], id="another's"),
+    ],
+)
+def test_variables_that_are_nearly_settings_are_told(variable, said):
+    assert misspelt([variable]) == said
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="there is no file"):
         load_settings(tmp_path / "nix.toml")
@@ -81,3 +98,9 @@ def test_what_is_printed_is_what_is_read(tmp_path):
 def test_the_page_of_settings_is_of_today():
     page = Path(__file__).parents[2] / "docs" / "settings.md"
     assert page.read_text() == table(), "write it anew: python -m service.config_table"
+
+
+def test_the_page_of_settings_shows_no_default_that_is_of_a_machine():
+    (row,) = [row for row in table().splitlines() if row.startswith("| `compute_threads`")]
+    assert [cell.strip() for cell in row.split("|")][4] == ""
+    assert "Undefined" not in table()

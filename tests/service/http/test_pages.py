@@ -73,6 +73,18 @@ def test_answers_may_be_read_by_the_origin(crossing, path, given):
     assert "access-control-allow-origin" not in answer.headers
 
 
+def test_a_page_may_send_and_read_its_trace(crossing):
+    client, _ = crossing
+    asking = {
+        "origin": ORIGIN,
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "traceparent,tracestate",
+    }
+    assert client.options(PREDICTING[0], headers=asking).status_code == 200
+    told = client.post(PREDICTING[0], content=b"{", headers={"origin": ORIGIN}).headers["access-control-expose-headers"]
+    assert {"Traceparent", "Tracestate"} <= set(told.split(", "))
+
+
 def test_no_origin_may_ask_by_default(client):
     asking = {"origin": ORIGIN, "access-control-request-method": "POST"}
     for answer in (client.options("/models", headers=asking), client.post(PREDICTING[0], headers=asking)):

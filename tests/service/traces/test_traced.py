@@ -8,6 +8,7 @@ import pytest
 
 from service.routes.native import NativeApi
 from service.routes.v1 import V1Api
+from tests.service.raw import asked, statuses
 from tests.service.traces.receiver import Receiver, Span
 
 CALLER = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331")
@@ -146,6 +147,20 @@ def test_a_request_of_an_unsampled_trace_is_not_recorded(traced, receiver):
     later = receiver.trace(ids(traced.post("/models/films/predict", json=NATIVE))[0])
     assert only(later, "server").attributes["http.response.status_code"] == 200
     assert [span for span in receiver.spans if span.trace_id == trace_id] == []
+
+
+def test_requests_of_one_connection_do_not_mix(traced, receiver):
+    """They come in one packet, so that the second begins where the first ends."""
+    body = json.dumps(NATIVE)
+    about = f"POST /models/films/predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\ntraceparent: 00-"
+    recorded = f"{about}{'4' * 32}-{CALLER[1]}-01\r\n\r\n{body}"
+    unrecorded = f"{about}{'5' * 32}-{CALLER[1]}-00\r\nConnection: close\r\n\r\n{body}"
+    assert statuses(asked(traced, (recorded + unrecorded).encode())) == [200, 200]
+    receiver.trace(ids(traced.post("/models/films/predict", json=NATIVE))[0])  # what came before has been sent, too
+    spans = receiver.trace("4" * 32)
+    assert {name: len(its) for name, its in spans.items()} == dict.fromkeys(
+        ("server", "decode", "queue", "compute", "encode"), 1
+    )
 
 
 @pytest.mark.parametrize(
