@@ -98,7 +98,7 @@ class Server:
         cpu_s = self.cpu_s - before_s
         requests = float(_found(r"(\d+) requests in", told))
         rate = float(_found(r"Requests/sec:\s+(\S+)", told))
-        return Result(rate, _ms(_found(r"50%\s+(\S+)", told)), _ms(_found(r"99%\s+(\S+)", told)), cpu_s / requests * 1e6)
+        return Result(rate, _ms(_found(r"\s50%\s+(\S+)", told)), _ms(_found(r"\s99%\s+(\S+)", told)), cpu_s / requests * 1e6)
 
 
 def _found(pattern: str, text: str) -> str:
