@@ -16,6 +16,7 @@ from service.errors import HeadserveError, RequestError
 from service.http.crowd import Crowd, Place, Wait
 from service.http.one_packet import OnePacketProtocol
 from service.http.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
+from service.statistics import Refusals
 
 MAX_HEADERS = 100
 MAX_URL_BYTES = 8192
@@ -242,7 +243,7 @@ class _AfterHead:
         self._seen = True
 
 
-def bounded(settings: Settings) -> type[BoundedProtocol]:
+def bounded(settings: Settings, refusals: Refusals) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
-    members: dict[str, Any] = {"crowd": Crowd(settings), "max_header_bytes": settings.max_header_bytes}
+    members: dict[str, Any] = {"crowd": Crowd(settings, refusals), "max_header_bytes": settings.max_header_bytes}
     return type("Bounded", (BoundedProtocol,), members)

@@ -224,6 +224,36 @@ def test_the_document_says_which_operations_need_a_key(keyed):
     assert without == OPEN
 
 
+def test_the_document_says_how_a_key_is_refused(keyed):
+    document = keyed.ask("GET", "/openapi.json", "read").json()
+    for path, of in document["paths"].items():
+        for its in of.values():
+            if path in OPEN:
+                assert its["responses"].keys().isdisjoint({"401", "403", "429"})
+                continue
+            forms = {next(iter(its["responses"][status]["content"])) for status in ("401", "403", "429")}
+            assert forms == {"application/json" if path.startswith(("/v1", "/v2")) else "application/problem+json"}, path
+            assert its["responses"]["401"]["headers"].keys() == {"WWW-Authenticate"}
+            assert {"Retry-After", "RateLimit-Reset"} <= its["responses"]["429"]["headers"].keys()
+
+
+def test_refused_requests_are_counted(keyed):
+    def counted() -> dict[tuple[str, str], float]:
+        page = keyed.ask("GET", "/metrics", "read").text
+        of_none = r'headserve_requests_total\{api="(\w+)",head="",model="",status="(\d+)",version=""\} (\S+)'
+        return {(api, status): float(count) for api, status, count in re.findall(of_none, page)}
+
+    before = counted()
+    keyed.client.post("/models/films/predict", json=ROWS)
+    keyed.ask("GET", "/v1/models/films", WRONG)
+    keyed.ask("GET", "/v2/models/films", "predict")
+    while keyed.ask("GET", "/models", "few").status_code != 429:
+        pass
+    added = {place: count - before.get(place, 0) for place, count in counted().items()}
+    told = {place: count for place, count in added.items() if count}
+    assert told == {("native", "401"): 1, ("v1", "401"): 1, ("v2", "403"): 1, ("native", "429"): 1}
+
+
 def test_admin_loads_and_unloads(keyed):
     assert keyed.ask("POST", "/v2/repository/models/slow/unload", "admin").status_code == 200
     assert keyed.ask("GET", "/v2/models/slow/ready", "read").status_code == 503

@@ -1,6 +1,7 @@
 """Attacks over real sockets: requests with two meanings, endless heads, slow clients, too many of them."""
 
 import json
+import re
 import socket
 
 import httpx
@@ -313,6 +314,19 @@ def test_no_more_connections_than_allowed(tmp_path, serving):
             for connection in held:
                 connection.close()
         until_free(client)
+        page = client.get("/metrics").text
+        assert 'headserve_connections_refused_total{reason="too_many_connections"}' in page
+
+
+def test_refused_connections_are_counted_by_reason(tmp_path, serving):
+    """What a client sends makes no label."""
+    with serving(create_app(Settings(models=tmp_path, header_timeout_ms=100, max_header_bytes=2000))) as client:
+        for sent in (b"nonsense\r\n\r\n", b"GET /", head("GET", "/" + "x" * 9000), head("GET", "/livez", X="x" * 3000)):
+            asked(client, sent)
+        asked(client, b"other nonsense\r\n\r\n")
+        page = client.get("/metrics").text
+    told = dict(re.findall(r'^headserve_connections_refused_total\{reason="(.*)"\} (.*)$', page, re.MULTILINE))
+    assert told == {"bad_request": "2.0", "slow_request": "1.0", "url_too_long": "1.0", "head_too_large": "1.0"}
 
 
 def until_free(client: httpx.Client) -> None:
