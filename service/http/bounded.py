@@ -107,7 +107,10 @@ class BoundedProtocol(OnePacketProtocol):
             self._say(self._last_word)
 
     def place(self) -> Place:
-        """Where the connection is, for `Crowd`."""
+        """Where the connection is, for `Crowd`.
+
+        The last request marks it, and stays in memory with the mark: its address alone might be the next one's, too.
+        """
         if self._over and self._last_word is None:
             return Place(Wait.END)
         if unsent := self.transport.get_write_buffer_size():
@@ -115,10 +118,10 @@ class BoundedProtocol(OnePacketProtocol):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             reads = cycle.more_body and cycle.scope is self.scope and not self.pipeline and not self.flow.read_paused
-            return Place(Wait.BODY if reads else Wait.ANSWER, id(cycle))
+            return Place(Wait.BODY if reads else Wait.ANSWER, cycle)
         if cycle is None or cycle.scope is not self.scope:
-            return Place(Wait.HEAD, id(self.scope))
-        return Place(Wait.NEXT, id(cycle))
+            return Place(Wait.HEAD, cycle)
+        return Place(Wait.NEXT, cycle)
 
     def expire(self, wait: Wait) -> None:
         """The client has had its time."""

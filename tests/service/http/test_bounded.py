@@ -8,6 +8,8 @@ import httpx
 import pytest
 
 from service import Settings, create_app
+from service.http.bounded import BoundedProtocol
+from service.http.crowd import Place, Wait
 from tests.service.raw import asked, connected, head, rest, statuses, until_cut
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -296,6 +298,25 @@ def test_a_client_that_takes_its_time_gets_its_answer(bounds):
         while part := connection.recv(50_000):
             got += part
     assert len(got.partition(b"\r\n\r\n")[2]) >= max(length, 1_000_000)
+
+
+def test_no_request_is_taken_for_the_one_before(tmp_path, serving, monkeypatch):
+    """A client that asks again and again is not idle, wherever in memory its requests are."""
+    places: list[Place] = []
+    complete = BoundedProtocol.on_response_complete
+
+    def noted(protocol: BoundedProtocol) -> None:
+        complete(protocol)
+        places.append(protocol.place())
+
+    monkeypatch.setattr(BoundedProtocol, "on_response_complete", noted)
+    with serving(create_app(Settings(models=tmp_path))) as client, connected(client) as connection:
+        places.clear()
+        for _ in range(200):
+            connection.sendall(LIVE)
+            assert statuses(connection.recv(65536)) == [200]
+        assert {place.wait for place in places} == {Wait.NEXT}
+        assert max(map(places.count, places)) == 1
 
 
 def test_no_more_connections_than_allowed(tmp_path, serving):
