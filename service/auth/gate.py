@@ -6,6 +6,8 @@ or not: what reads (`GET`, `HEAD`, `OPTIONS`) takes the scope `read`, what does 
 route is closed before anybody thinks of it. `service.auth.permitted` asks about models.
 """
 
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import Headers
@@ -19,6 +21,8 @@ from service.statistics import Refusals
 
 OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """For orchestrators, which have no key; they tell of no model."""
+
+CREDENTIALS = (b"x-api-key", b"authorization")
 
 READS = ("GET", "HEAD", "OPTIONS")
 READ_BY_POST = frozenset({"/v2/repository/index"})
@@ -40,7 +44,7 @@ class Gate:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             try:
-                self._admit(dict(scope["headers"]))
+                self._admit(_headers(scope["headers"]))
             except HeadserveError as error:
                 await _refuse(error, self._apis, self._refusals, scope, send)
             else:
@@ -82,6 +86,17 @@ def may_predict(model: str) -> None:
     key.permit("predict")
     if not key.sees(model):
         raise key.not_for(model)
+
+
+def _headers(pairs: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """The headers. Raises UnauthorizedError for a key that is there twice: what is in front may have read the other one."""
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        names = [name for name, _ in pairs]
+        for name in CREDENTIALS:
+            if names.count(name) > 1:
+                raise UnauthorizedError(f"Expected a key in one header {name.decode()}, but got several.", wrong=True)
+    return headers
 
 
 def path_of(scope: Scope) -> str:

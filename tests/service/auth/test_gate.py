@@ -141,6 +141,25 @@ def test_refused_keys(keyed, headers, why):
         assert answer.headers["www-authenticate"] == f'Bearer realm="headserve"{wrong}'
 
 
+@pytest.mark.parametrize("first", ["X-Api-Key: {all}", "Authorization: Bearer {all}"])
+@pytest.mark.parametrize("second", ["{all}", WRONG, ""], ids=["the same", "wrong", "empty"])
+def test_a_key_that_comes_twice_is_none(keyed, first, second):
+    """What is in front of the server may have looked at the other one."""
+    one = first.format(**keyed.keys)
+    other = one.replace(keyed.keys["all"], second.format(**keyed.keys))
+    for pair in ((one, other), (other, one.lower().replace(keyed.keys["all"].lower(), keyed.keys["all"]))):
+        answer = asked(keyed.client, head("GET", "/models", *pair, Connection="close"))
+        assert statuses(answer) == [401]
+        assert b"one header" in answer
+    accepted = head("GET", "/models", one, "Accept: text/html", "Accept: */*", Connection="close")
+    assert statuses(asked(keyed.client, accepted)) == [200]
+
+
+def test_a_key_is_for_one_request_of_a_connection(keyed):
+    first = head("GET", "/models", f"X-Api-Key: {keyed.keys['all']}")
+    assert statuses(asked(keyed.client, first + head("GET", "/models", Connection="close"))) == [200, 401]
+
+
 @pytest.mark.parametrize("way", [{"x-api-key": "{}"}, {"authorization": "Bearer {}"}, {"authorization": "bearer  {}"}])
 def test_ways_to_send_a_key(keyed, way):
     headers = {name: value.format(keyed.keys["predict"]) for name, value in way.items()}
