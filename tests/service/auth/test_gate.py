@@ -205,6 +205,13 @@ def test_models_of_others_are_refused_whether_or_not_they_are_there(keyed, path)
     assert there.headers["www-authenticate"] == 'Bearer realm="headserve", error="insufficient_scope"'
 
 
+@pytest.mark.parametrize("path", [*PREDICTING, *READING, *CHANGING])
+def test_a_model_that_is_not_there_tells_of_no_others(keyed, path):
+    answer = send(keyed, path, "nowhere", "vector")
+    assert answer.status_code == 404
+    assert re.findall(r"films|vectors|slow|broken", answer.text) == []
+
+
 @pytest.mark.parametrize(
     "model", ["vectors%2F", "%76ectors", "vectors/../films", "films%2F..%2Fvectors", "films%00", "Films", ""]
 )
