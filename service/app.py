@@ -83,7 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(v2.router(seen, package_version()))
     app.include_router(v2_models.router(seen))
     app.include_router(v2_repository.router(seen, _check_admin(settings), settings.max_body_bytes))
-    refusals = Refusals()
+    refusals = app.state.refusals = Refusals()
     app.include_router(ops.router(seen, Metrics(seen, refusals), names=keys is None))
     app.include_router(v1.router(seen))
     stack = app.build_middleware_stack
@@ -118,11 +118,11 @@ def _around(
     if keys is None:
         app = Inference(app, manager, apis, *limits, refusals)
     else:
-        app = Inference(Guard(app, apis), manager, apis, *limits, refusals, may_predict)
+        app = Inference(Guard(app, apis, refusals), manager, apis, *limits, refusals, may_predict)
     if tracing is not None:
         app = tracing.around(app, apis)
     if keys is not None:  # before the rest, so that whoever has none leaves no trace, either
-        app = Gate(app, apis, keys.ring)
+        app = Gate(app, apis, keys.ring, refusals)
     return Access(with_cors(app, settings.cors_origins), apis, settings.access_log)
 
 

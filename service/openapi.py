@@ -5,9 +5,18 @@ from typing import Any
 from urllib.parse import quote
 
 from service.auth.gate import OPEN
+from service.routes import docs
 from service.types import InputSpec, ModelSpec
 
 GENERIC_PATH = "/models/{model}/predict"
+_CHALLENGE = {"WWW-Authenticate": docs.TEXT}
+_RATE = dict.fromkeys(("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"), docs.COUNT)
+_REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
+    "401": ("There is no key, or a wrong or expired one.", _CHALLENGE),
+    "403": ("The key has another scope, or is not for the model.", _CHALLENGE),
+    "429": ("The key's rate is used up; of a prediction, also: the model's queue is full.", _RATE),
+}
+"""What a request may be told that needs a key, and the headers of that."""
 _CHECKED = ("HTTPValidationError", "ValidationError")
 
 
@@ -31,10 +40,21 @@ def with_keys(document: dict[str, Any]) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer"},
     }
     paths = {
-        path: {method: its | {"security": [] if path in OPEN else [{name: []} for name in ways]} for method, its in of.items()}
+        path: {method: its | {"security": []} if path in OPEN else _closed(its, path, list(ways)) for method, its in of.items()}
         for path, of in document["paths"].items()
     }
     return document | {"paths": paths, "components": document["components"] | {"securitySchemes": ways}}
+
+
+def _closed(operation: dict[str, Any], path: str, ways: list[str]) -> dict[str, Any]:
+    """The operation, which may be refused in the words of its protocol."""
+    told = docs.error if path.startswith(("/v1", "/v2")) else docs.problem
+    refused = {
+        status: told(description) | {"headers": {name: {"schema": schema} for name, schema in headers.items()}}
+        for status, (description, headers) in _REFUSED.items()
+    }
+    # The 429 of a full queue has other headers: no header is said to be always there.
+    return operation | {"security": [{name: []} for name in ways], "responses": operation["responses"] | refused}
 
 
 def _unchecked(operation: dict[str, Any]) -> dict[str, Any]:

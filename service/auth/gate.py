@@ -6,6 +6,8 @@ or not: what reads (`GET`, `HEAD`, `OPTIONS`) takes the scope `read`, what does 
 route is closed before anybody thinks of it. `service.auth.permitted` asks about models.
 """
 
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import Headers
@@ -15,9 +17,12 @@ from service.auth.rates import Rates
 from service.errors import HeadserveError, UnauthorizedError
 from service.note import note
 from service.problems import Apis, answer_to, send_answer
+from service.statistics import Refusals
 
 OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """For orchestrators, which have no key; they tell of no model."""
+
+CREDENTIALS = (b"x-api-key", b"authorization")
 
 READS = ("GET", "HEAD", "OPTIONS")
 READ_BY_POST = frozenset({"/v2/repository/index"})
@@ -26,9 +31,10 @@ READ_BY_POST = frozenset({"/v2/repository/index"})
 class Gate:
     """An ASGI application around another, which gets only requests that have a key."""
 
-    def __init__(self, app: ASGIApp, apis: Apis, ring: KeyRing):
+    def __init__(self, app: ASGIApp, apis: Apis, ring: KeyRing, refusals: Refusals):
         self._app = app
         self._apis = apis
+        self._refusals = refusals
         self._rates = Rates()
         self._ring = ring
 
@@ -38,9 +44,9 @@ class Gate:
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
             try:
-                self._admit(dict(scope["headers"]))
+                self._admit(_headers(scope["headers"]))
             except HeadserveError as error:
-                await _refuse(error, self._apis, scope, send)
+                await _refuse(error, self._apis, self._refusals, scope, send)
             else:
                 await self._app(scope, receive, send)
 
@@ -56,9 +62,10 @@ class Gate:
 class Guard:
     """An ASGI application around the one that answers what asks for no predictions."""
 
-    def __init__(self, app: ASGIApp, apis: Apis):
+    def __init__(self, app: ASGIApp, apis: Apis, refusals: Refusals):
         self._app = app
         self._apis = apis
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Has the application answer, or refuses."""
@@ -66,7 +73,7 @@ class Guard:
             try:
                 _permit(scope["method"], path_of(scope))
             except HeadserveError as error:
-                await _refuse(error, self._apis, scope, send)
+                await _refuse(error, self._apis, self._refusals, scope, send)
                 return
         await self._app(scope, receive, send)
 
@@ -79,6 +86,17 @@ def may_predict(model: str) -> None:
     key.permit("predict")
     if not key.sees(model):
         raise key.not_for(model)
+
+
+def _headers(pairs: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """The headers. Raises UnauthorizedError for a key that is there twice: what is in front may have read the other one."""
+    headers = dict(pairs)
+    if len(headers) != len(pairs):
+        names = [name for name, _ in pairs]
+        for name in CREDENTIALS:
+            if names.count(name) > 1:
+                raise UnauthorizedError(f"Expected a key in one header {name.decode()}, but got several.", wrong=True)
+    return headers
 
 
 def path_of(scope: Scope) -> str:
@@ -94,7 +112,9 @@ def _permit(method: str, path: str) -> None:
     key.permit("read" if method in READS or path in READ_BY_POST else "admin")
 
 
-async def _refuse(error: HeadserveError, apis: Apis, scope: Scope, send: Send) -> None:
+async def _refuse(error: HeadserveError, apis: Apis, refusals: Refusals, scope: Scope, send: Send) -> None:
     path = path_of(scope)
-    status, answer = answer_to(error, apis.of(path), path)
+    api = apis.of(path)
+    status, answer = answer_to(error, api, path)
+    refusals.add("", api.name, status)
     await send_answer(status, answer, send)

@@ -4,13 +4,13 @@ They read names out of paths in ways of their own. Whatever they read, they ask 
 reading that could differ, and no route that forgets to ask.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 from service.auth.keys import Key
-from service.errors import InsufficientScopeError, UnauthorizedError
+from service.errors import InsufficientScopeError, UnauthorizedError, UnknownModelError, listed
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import FileStatus, ModelStatus
 from service.model_options import ModelOptions
@@ -28,23 +28,28 @@ class Permitted(Manager):
 
     def load(self, model: str) -> "Future[None]":
         """As the manager's. Raises InsufficientScopeError, too, like `unload`, `options`, `status` and `acquire`."""
-        return self._for(model).load(model)
+        return _in_own_words(self._for(model).load(model))
 
     def unload(self, model: str) -> "Future[None]":
         """As the manager's."""
-        return self._for(model).unload(model)
+        return _in_own_words(self._for(model).unload(model))
 
     def options(self, model: str) -> ModelOptions:
         """As the manager's."""
-        return self._for(model).options(model)
+        with _own_words():
+            return self._for(model).options(model)
 
     def status(self, model: str) -> ModelStatus:
         """As the manager's."""
-        return self._for(model).status(model)
+        with _own_words():
+            return self._for(model).status(model)
 
     def acquire(self, model: str, version: int | None = None, label: str | None = None) -> AbstractContextManager[Loaded]:
         """As the manager's."""
-        return self._for(model).acquire(model, version, label)
+        try:  # for every prediction: a block of `with` takes longer
+            return self._for(model).acquire(model, version, label)
+        except UnknownModelError as error:
+            raise _of_own(error, caller.get()) from None
 
     @property
     def statuses(self) -> Mapping[str, ModelStatus]:
@@ -98,6 +103,39 @@ class Permitted(Manager):
         if not key.sees(model):
             raise key.not_for(model)
         return self._all
+
+
+@contextmanager
+def _own_words() -> Iterator[None]:
+    try:
+        yield
+    except UnknownModelError as error:
+        raise _of_own(error, caller.get()) from None
+
+
+def _in_own_words(future: "Future[None]") -> "Future[None]":
+    """The same, with that error in other words."""
+    key = caller.get()
+    told: Future[None] = Future()
+
+    def end(ended: "Future[None]") -> None:
+        if told.set_running_or_notify_cancel():
+            error = ended.exception()
+            if error is None:
+                told.set_result(None)
+            else:
+                told.set_exception(_of_own(error, key) if isinstance(error, UnknownModelError) else error)
+
+    future.add_done_callback(end)
+    return told
+
+
+def _of_own(error: UnknownModelError, key: Key | None) -> UnknownModelError:
+    """The error, which names the models that there are, for a key of some: it names none but the key's."""
+    if key is None or key.models is None:
+        return error
+    about = error.details | {"expected": sorted(key.models)}
+    return UnknownModelError(f"There is no model {about['model']!r}; this key is for {listed(about['expected'])}.", **about)
 
 
 def _sees() -> Callable[[str], bool]:

@@ -16,6 +16,7 @@ from service.errors import HeadserveError, RequestError
 from service.http.crowd import Crowd, Place, Wait
 from service.http.one_packet import OnePacketProtocol
 from service.http.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
+from service.statistics import Refusals
 
 MAX_HEADERS = 100
 MAX_URL_BYTES = 8192
@@ -106,7 +107,10 @@ class BoundedProtocol(OnePacketProtocol):
             self._say(self._last_word)
 
     def place(self) -> Place:
-        """Where the connection is, for `Crowd`."""
+        """Where the connection is, for `Crowd`.
+
+        The last request marks it, and stays in memory with the mark: its address alone might be the next one's, too.
+        """
         if self._over and self._last_word is None:
             return Place(Wait.END)
         if unsent := self.transport.get_write_buffer_size():
@@ -114,10 +118,10 @@ class BoundedProtocol(OnePacketProtocol):
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             reads = cycle.more_body and cycle.scope is self.scope and not self.pipeline and not self.flow.read_paused
-            return Place(Wait.BODY if reads else Wait.ANSWER, id(cycle))
+            return Place(Wait.BODY if reads else Wait.ANSWER, cycle)
         if cycle is None or cycle.scope is not self.scope:
-            return Place(Wait.HEAD, id(self.scope))
-        return Place(Wait.NEXT, id(cycle))
+            return Place(Wait.HEAD, cycle)
+        return Place(Wait.NEXT, cycle)
 
     def expire(self, wait: Wait) -> None:
         """The client has had its time."""
@@ -242,7 +246,7 @@ class _AfterHead:
         self._seen = True
 
 
-def bounded(settings: Settings) -> type[BoundedProtocol]:
+def bounded(settings: Settings, refusals: Refusals) -> type[BoundedProtocol]:
     """The protocol of a server with these settings."""
-    members: dict[str, Any] = {"crowd": Crowd(settings), "max_header_bytes": settings.max_header_bytes}
+    members: dict[str, Any] = {"crowd": Crowd(settings, refusals), "max_header_bytes": settings.max_header_bytes}
     return type("Bounded", (BoundedProtocol,), members)

@@ -9,6 +9,13 @@ ENCODINGS = ("gzip", "deflate")
 _ANY = 32 + zlib.MAX_WBITS
 """zlib's number for: a gzip or a zlib header, whichever comes."""
 
+MAX_ENCODINGS = 4
+"""One after the other: each costs as much as a whole body, and a header has room for thousands."""
+MAX_MEMBERS = 10_000
+"""Of a gzip body: one that is empty has 20 bytes, and costs as much as a large one. Writers begin one every 64 KiB at most."""
+_CHUNK_BYTES = 64 * 2**10
+"""What zlib is given at a time: behind the end of a member, it copies what is left of that."""
+
 _WRITTEN = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 LEVEL = 1
 """zlib's fastest: a slower one costs more time than the network that it spares."""
@@ -27,9 +34,10 @@ def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
         BodyTooLargeError: there is more in it.
         RequestError: it is not what the header says.
     """
-    for name in reversed([part.strip().lower() for part in encoding.split(",")]):
-        if name in ("", "identity"):
-            continue
+    names = [name for part in encoding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
+    if len(names) > MAX_ENCODINGS:
+        raise RequestError(f"Content-Encoding: expected at most {MAX_ENCODINGS} encodings, but got {len(names)}.")
+    for name in reversed(names):
         if name.removeprefix("x-") not in ENCODINGS:
             raise UnsupportedEncodingError(
                 f"Content-Encoding: expected gzip, deflate or identity, but got {name[:40]!r}.", expected=ENCODINGS
@@ -58,22 +66,34 @@ def compressed(chunks: Sequence[bytes | memoryview], encoding: str) -> bytes:
 
 def _inflated(body: bytes, name: str, max_bytes: int) -> bytes:
     whole = bytearray()
+    position = members = 0
     try:
-        while body:  # gzip: several members may follow each other
-            reader = zlib.decompressobj(_wbits(body, name))
-            whole += reader.decompress(body, max_bytes + 1 - len(whole))
-            if len(whole) > max_bytes:
-                raise BodyTooLargeError(
-                    f"Expected a body of at most {max_bytes} bytes, but got more once it was decompressed; "
-                    "send fewer rows at once, or raise HEADSERVE_MAX_BODY_BYTES.",
-                    max_body_bytes=max_bytes,
-                )
-            if not reader.eof:
-                raise RequestError(f"Content-Encoding is {name}, but the body ends in the middle.")
-            body = reader.unused_data
+        while position < len(body):  # gzip: several members may follow each other
+            members += 1
+            if members > MAX_MEMBERS:
+                raise RequestError(f"Content-Encoding is {name}: expected at most {MAX_MEMBERS} members in the body.")
+            position = _member(body, position, name, max_bytes, whole)
     except zlib.error as error:
         raise RequestError(f"Content-Encoding is {name}, but the body is not: {error}.") from None
     return bytes(whole)
+
+
+def _member(body: bytes, position: int, name: str, max_bytes: int, whole: bytearray) -> int:
+    """Writes what begins at that position behind what there is; returns where it ends."""
+    reader = zlib.decompressobj(_wbits(body[position : position + 2], name))
+    while not reader.eof:
+        chunk = body[position : position + _CHUNK_BYTES]
+        if not chunk:
+            raise RequestError(f"Content-Encoding is {name}, but the body ends in the middle.")
+        whole += reader.decompress(chunk, max_bytes + 1 - len(whole))
+        if len(whole) > max_bytes:
+            raise BodyTooLargeError(
+                f"Expected a body of at most {max_bytes} bytes, but got more once it was decompressed; "
+                "send fewer rows at once, or raise HEADSERVE_MAX_BODY_BYTES.",
+                max_body_bytes=max_bytes,
+            )
+        position += len(chunk) - len(reader.unused_data) - len(reader.unconsumed_tail)
+    return position
 
 
 def _wbits(body: bytes, name: str) -> int:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from service.config import Settings
+from service.statistics import Refusals
 
 LINGER_S = 1.0
 """For so long a refused client may go on sending: closed at once, its own system would throw the answer away."""
@@ -53,9 +54,10 @@ class Connection(Protocol):
 
 
 class Crowd:
-    """The connections of one server; lives in its event loop."""
+    """The connections of one server; lives in its event loop. `refusals` counts those that it refuses or cuts."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, refusals: Refusals):
+        self._refusals = refusals
         self._most = settings.max_connections
         self._limits_s = {
             Wait.HEAD: settings.header_timeout_ms / 1000,
@@ -84,7 +86,7 @@ class Crowd:
 
     def linger(self, connection: Connection, why: str) -> bool:
         """Whether the refused client may hear why before it is cut."""
-        self._refused[why] += 1
+        self.cut(why)
         if len(self._lingering) >= MAX_LINGERING:
             return False
         self._lingering.add(connection)
@@ -93,6 +95,7 @@ class Crowd:
     def cut(self, why: str) -> None:
         """One was cut without a word."""
         self._refused[why] += 1
+        self._refusals.add_connection(why)
 
     def _look_later(self) -> None:
         if not self._looks:

@@ -133,7 +133,7 @@ def configured(app: FastAPI) -> uvicorn.Config:
     tls: Tls | None = app.state.tls
     return uvicorn.Config(
         _unwrapped(app),
-        http=bounded(settings),
+        http=bounded(settings, app.state.refusals),
         ws="none",
         log_config=None,
         access_log=False,  # service.access has one

@@ -22,7 +22,7 @@ class Collector(Base):
 
     Args:
         manager: knows the versions.
-        refusals: the requests that got none.
+        refusals: the requests that got none, and refused connections.
     """
 
     def __init__(self, manager: Manager, refusals: Refusals):
@@ -76,7 +76,9 @@ class _Page:
                 self._head((*labels, head.spec.name), head)
 
     def refused(self, refusals: Refusals) -> None:
-        """Requests that got no version."""
+        """Requests that got no version, and connections that got no further."""
+        for reason, count in refusals.connections.items():
+            self._put("headserve_connections_refused_total", (reason,), count)
         for (model, api, status), count in refusals.counts.items():
             self._put("headserve_requests_total", (model, "", api, "", str(status)), count)
 

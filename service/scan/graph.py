@@ -117,7 +117,7 @@ class Graph:
     def _named_by(self, node: Any) -> set[str]:
         found = {node.op}
         for value in node.attr.values():
-            found.update(_functions(value))
+            found.update(functions_in(value))
         found |= {self._gradients[name] for name in found & self._gradients.keys()}
         return found & self.functions.keys()
 
@@ -222,7 +222,7 @@ def _function(function: Any) -> Scope:
     )
 
 
-def _functions(value: Any) -> Iterator[str]:
+def functions_in(value: Any) -> Iterator[str]:
     """The functions that an attribute's value names, those that it passes on among them."""
     waiting = [value]
     while waiting:

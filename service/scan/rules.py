@@ -6,8 +6,8 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from service.scan import files
-from service.scan.findings import Finding
-from service.scan.graph import Graph, attribute
+from service.scan.findings import Finding, shown
+from service.scan.graph import Graph, attribute, functions_in
 from service.scan.operations import FILES, UNKNOWN, allowed, refused
 
 ASSETS = "saved_model_assets"
@@ -63,7 +63,7 @@ def _meta_graph(meta_graph: Any) -> Iterator[Finding]:
     for function, nodes in bodies:
         yield from _twice("node", (node.name for node in nodes), function)
         for node in nodes:
-            reason = _reason(node, functions)
+            reason = _reason(node, functions) or _strange_call(node, functions)
             if reason is not None:
                 yield Finding(node.op, reason, node.name, function)
             special = special or node.op in FILES
@@ -93,6 +93,15 @@ def _reason(node: Any, functions: Collection[str | None]) -> str | None:
     if node.op in refused():
         return refused()[node.op]
     return None if node.op in functions else UNKNOWN
+
+
+def _strange_call(node: Any, functions: Collection[str | None]) -> str | None:
+    """What is wrong with the functions that a node names: TensorFlow, which makes nodes of them, finds operations, too."""
+    for value in node.attr.values():
+        for name in functions_in(value):
+            if name not in functions:
+                return f"calls {shown(name)}, which is no function of the model; an operation of that name would be run"
+    return None
 
 
 def _fits(rule: Rule, value: Any) -> bool:

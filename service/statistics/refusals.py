@@ -1,4 +1,4 @@
-"""Requests that got no version: no model of that name, none loaded yet, a body that is too large."""
+"""Requests that got no version (no model of that name, none loaded yet, a body too large, no key), and refused connections."""
 
 from collections import Counter
 
@@ -11,10 +11,20 @@ class Refusals:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str, int]] = Counter()
+        self._connections: Counter[str] = Counter()
 
     def add(self, model: str, api: str, status: int) -> None:
         """One more."""
         self._counts[model, api, status] += 1
+
+    def add_connection(self, reason: str) -> None:
+        """One more that was refused or cut; `reason` is one of a few of ours."""
+        self._connections[reason] += 1
+
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections were refused or cut up to now, by reason; a copy."""
+        return dict(self._connections)
 
     @property
     def counts(self) -> dict[tuple[str, str, int], int]:

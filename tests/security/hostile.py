@@ -114,6 +114,29 @@ def write_file_in_a_graph(folder: Path, target: Path) -> None:
     graph(folder, lambda x: tf.io.write_file(str(target), "written"))
 
 
+def write_file_as_a_branch(folder: Path, target: Path) -> None:
+    """The branches are no functions: TensorFlow makes nodes of their names, and so of any operation's."""
+    import tensorflow as tf
+
+    def act(x):
+        arguments = (tf.size(x) > 0, tf.constant(str(target), name="path"), tf.constant("written", name="content"))
+        return tf.group(*arguments)
+
+    graph(folder, act)
+
+    def call(model):
+        added = model.meta_graphs[0].graph_def.node.add(name="branch", op="If", input=["Greater", "path", "content"])
+        added.attr["Tcond"].type = tf.bool.as_datatype_enum
+        added.attr["Tin"].list.type[:] = [tf.string.as_datatype_enum] * 2
+        added.attr["Tout"].list.SetInParent()
+        added.attr["then_branch"].func.name = added.attr["else_branch"].func.name = "WriteFile"
+        added.attr["_lower_using_switch_merge"].b = True
+        (output,) = (node for node in model.meta_graphs[0].graph_def.node if node.name == "y")
+        output.input.append("^branch")
+
+    edit(folder, call)
+
+
 def write_file_when_loaded(folder: Path, target: Path) -> None:
     import tensorflow as tf
 
@@ -263,6 +286,7 @@ HOSTILE: dict[str, tuple[Export, str]] = {
     "branch": (write_file_in_a_branch, "'WriteFile' at node"),
     "unreachable": (write_file_in_an_unreachable_function, "of function 'nobody_calls_this' reads or writes files"),
     "graph": (write_file_in_a_graph, "'WriteFile' at node 'WriteFile' reads or writes files"),
+    "named": (write_file_as_a_branch, "'If' at node 'branch' calls 'WriteFile', which is no function of the model"),
     "loaded": (write_file_when_loaded, "'WriteFile' at node 'WriteFile' reads or writes files"),
     "text": (write_file_as_text, "'WriteFile' at node"),
     "print": (print_to_a_file, "'PrintV2' at node"),
@@ -282,5 +306,18 @@ HOSTILE: dict[str, tuple[Export, str]] = {
 }
 """Name → how it is made, and what must be said about it."""
 
-WRITES_WHEN_CALLED = ("write_file", "loop", "branch", "graph", "text", "print", "save", "saver", "debug", "summary", "cache")
+WRITES_WHEN_CALLED = (
+    "write_file",
+    "loop",
+    "branch",
+    "graph",
+    "named",
+    "text",
+    "print",
+    "save",
+    "saver",
+    "debug",
+    "summary",
+    "cache",
+)
 """Those that make `target`, or files whose names begin so, when they are trusted and called."""

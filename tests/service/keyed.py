@@ -39,6 +39,7 @@ def started(models: Path, path: Path, serving: Any) -> Iterator[Keyed]:
     keys = {scope: add_key(path, scope, scope) for scope in SCOPES}
     keys["all"] = add_key(path, "all", *SCOPES)
     keys["films"] = add_key(path, "films", *SCOPES, models=("films",))
+    keys["nowhere"] = add_key(path, "nowhere", *SCOPES, models=("vector",))
     keys["over"] = add_key(path, "over", *SCOPES, expires=datetime.now(UTC) - timedelta(seconds=1))
     keys["few"] = add_key(path, "few", *SCOPES, rate="3/hour")
     settings = Settings(models=models, keys_file=path, access_log=True, poll_interval_ms=20)

@@ -242,7 +242,9 @@ def test_no_label_is_the_clients(served):
     after = samples(served)
     assert not [labels for _, labels in after if any("hacked" in value for _, value in labels)]
     new = {(name, frozenset(labels)) for name, labels in after if (name, labels) not in before}
-    assert {name for name, _ in new} <= {"headserve_requests_total"}  # a status that nobody had been given
+    # A status, and a reason, that nobody had been given.
+    assert {name for name, _ in new} <= {"headserve_requests_total", "headserve_connections_refused_total"}
+    assert {value for _, its in new for label, value in its if label == "reason"} <= {"bad_request"}
     labels = {
         label: {value for _, its in after for name, value in its if name == label} for label in ("model", "version", "head")
     }

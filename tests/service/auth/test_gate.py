@@ -141,6 +141,25 @@ def test_refused_keys(keyed, headers, why):
         assert answer.headers["www-authenticate"] == f'Bearer realm="headserve"{wrong}'
 
 
+@pytest.mark.parametrize("first", ["X-Api-Key: {all}", "Authorization: Bearer {all}"])
+@pytest.mark.parametrize("second", ["{all}", WRONG, ""], ids=["the same", "wrong", "empty"])
+def test_a_key_that_comes_twice_is_none(keyed, first, second):
+    """What is in front of the server may have looked at the other one."""
+    one = first.format(**keyed.keys)
+    other = one.replace(keyed.keys["all"], second.format(**keyed.keys))
+    for pair in ((one, other), (other, one.lower().replace(keyed.keys["all"].lower(), keyed.keys["all"]))):
+        answer = asked(keyed.client, head("GET", "/models", *pair, Connection="close"))
+        assert statuses(answer) == [401]
+        assert b"one header" in answer
+    accepted = head("GET", "/models", one, "Accept: text/html", "Accept: */*", Connection="close")
+    assert statuses(asked(keyed.client, accepted)) == [200]
+
+
+def test_a_key_is_for_one_request_of_a_connection(keyed):
+    first = head("GET", "/models", f"X-Api-Key: {keyed.keys['all']}")
+    assert statuses(asked(keyed.client, first + head("GET", "/models", Connection="close"))) == [200, 401]
+
+
 @pytest.mark.parametrize("way", [{"x-api-key": "{}"}, {"authorization": "Bearer {}"}, {"authorization": "bearer  {}"}])
 def test_ways_to_send_a_key(keyed, way):
     headers = {name: value.format(keyed.keys["predict"]) for name, value in way.items()}
@@ -186,6 +205,13 @@ def test_models_of_others_are_refused_whether_or_not_they_are_there(keyed, path)
     assert there.headers["www-authenticate"] == 'Bearer realm="headserve", error="insufficient_scope"'
 
 
+@pytest.mark.parametrize("path", [*PREDICTING, *READING, *CHANGING])
+def test_a_model_that_is_not_there_tells_of_no_others(keyed, path):
+    answer = send(keyed, path, "nowhere", "vector")
+    assert answer.status_code == 404
+    assert re.findall(r"films|vectors|slow|broken", answer.text) == []
+
+
 @pytest.mark.parametrize(
     "model", ["vectors%2F", "%76ectors", "vectors/../films", "films%2F..%2Fvectors", "films%00", "Films", ""]
 )
@@ -222,6 +248,36 @@ def test_the_document_says_which_operations_need_a_key(keyed):
     assert {way["type"] for way in document["components"]["securitySchemes"].values()} == {"apiKey", "http"}
     without = {path for path, of in document["paths"].items() for its in of.values() if not its["security"]}
     assert without == OPEN
+
+
+def test_the_document_says_how_a_key_is_refused(keyed):
+    document = keyed.ask("GET", "/openapi.json", "read").json()
+    for path, of in document["paths"].items():
+        for its in of.values():
+            if path in OPEN:
+                assert its["responses"].keys().isdisjoint({"401", "403", "429"})
+                continue
+            forms = {next(iter(its["responses"][status]["content"])) for status in ("401", "403", "429")}
+            assert forms == {"application/json" if path.startswith(("/v1", "/v2")) else "application/problem+json"}, path
+            assert its["responses"]["401"]["headers"].keys() == {"WWW-Authenticate"}
+            assert {"Retry-After", "RateLimit-Reset"} <= its["responses"]["429"]["headers"].keys()
+
+
+def test_refused_requests_are_counted(keyed):
+    def counted() -> dict[tuple[str, str], float]:
+        page = keyed.ask("GET", "/metrics", "read").text
+        of_none = r'headserve_requests_total\{api="(\w+)",head="",model="",status="(\d+)",version=""\} (\S+)'
+        return {(api, status): float(count) for api, status, count in re.findall(of_none, page)}
+
+    before = counted()
+    keyed.client.post("/models/films/predict", json=ROWS)
+    keyed.ask("GET", "/v1/models/films", WRONG)
+    keyed.ask("GET", "/v2/models/films", "predict")
+    while keyed.ask("GET", "/models", "few").status_code != 429:
+        pass
+    added = {place: count - before.get(place, 0) for place, count in counted().items()}
+    told = {place: count for place, count in added.items() if count}
+    assert told == {("native", "401"): 1, ("v1", "401"): 1, ("v2", "403"): 1, ("native", "429"): 1}
 
 
 def test_admin_loads_and_unloads(keyed):

@@ -1,12 +1,15 @@
 """Attacks over real sockets: requests with two meanings, endless heads, slow clients, too many of them."""
 
 import json
+import re
 import socket
 
 import httpx
 import pytest
 
 from service import Settings, create_app
+from service.http.bounded import BoundedProtocol
+from service.http.crowd import Place, Wait
 from tests.service.raw import asked, connected, head, rest, statuses, until_cut
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -297,6 +300,25 @@ def test_a_client_that_takes_its_time_gets_its_answer(bounds):
     assert len(got.partition(b"\r\n\r\n")[2]) >= max(length, 1_000_000)
 
 
+def test_no_request_is_taken_for_the_one_before(tmp_path, serving, monkeypatch):
+    """A client that asks again and again is not idle, wherever in memory its requests are."""
+    places: list[Place] = []
+    complete = BoundedProtocol.on_response_complete
+
+    def noted(protocol: BoundedProtocol) -> None:
+        complete(protocol)
+        places.append(protocol.place())
+
+    monkeypatch.setattr(BoundedProtocol, "on_response_complete", noted)
+    with serving(create_app(Settings(models=tmp_path))) as client, connected(client) as connection:
+        places.clear()
+        for _ in range(200):
+            connection.sendall(LIVE)
+            assert statuses(connection.recv(65536)) == [200]
+        assert {place.wait for place in places} == {Wait.NEXT}
+        assert max(map(places.count, places)) == 1
+
+
 def test_no_more_connections_than_allowed(tmp_path, serving):
     held: list[socket.socket] = []
     with serving(create_app(Settings(models=tmp_path, max_connections=MAX_CONNECTIONS))) as client:
@@ -313,6 +335,19 @@ def test_no_more_connections_than_allowed(tmp_path, serving):
             for connection in held:
                 connection.close()
         until_free(client)
+        page = client.get("/metrics").text
+        assert 'headserve_connections_refused_total{reason="too_many_connections"}' in page
+
+
+def test_refused_connections_are_counted_by_reason(tmp_path, serving):
+    """What a client sends makes no label."""
+    with serving(create_app(Settings(models=tmp_path, header_timeout_ms=100, max_header_bytes=2000))) as client:
+        for sent in (b"nonsense\r\n\r\n", b"GET /", head("GET", "/" + "x" * 9000), head("GET", "/livez", X="x" * 3000)):
+            asked(client, sent)
+        asked(client, b"other nonsense\r\n\r\n")
+        page = client.get("/metrics").text
+    told = dict(re.findall(r'^headserve_connections_refused_total\{reason="(.*)"\} (.*)$', page, re.MULTILINE))
+    assert told == {"bad_request": "2.0", "slow_request": "1.0", "url_too_long": "1.0", "head_too_large": "1.0"}
 
 
 def until_free(client: httpx.Client) -> None:

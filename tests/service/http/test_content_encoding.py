@@ -1,10 +1,11 @@
 import gzip
+import os
 import zlib
 
 import pytest
 
 from service.errors import BodyTooLargeError, RequestError, UnsupportedEncodingError
-from service.http.content_encoding import accepted, compressed, decompressed
+from service.http.content_encoding import MAX_ENCODINGS, MAX_MEMBERS, accepted, compressed, decompressed
 
 BODY = b"0123456789" * 100
 LIMIT = len(BODY)
@@ -40,6 +41,30 @@ def test_no_more_is_written_than_the_limit(encoding):
     many = gzip.compress(bytes(600)) * 1000
     with pytest.raises(BodyTooLargeError):
         decompressed(many, "gzip", 1000)
+
+
+def test_a_body_of_many_chunks():
+    body = os.urandom(300_000)
+    assert decompressed(gzip.compress(body, 0) + gzip.compress(body), "gzip", 600_000) == body + body
+
+
+def test_members_are_bounded_in_number():
+    """32 MiB of empty ones would keep a processor busy for a quarter of an hour and more."""
+    empty = gzip.compress(b"")
+    assert decompressed(empty * MAX_MEMBERS, "gzip", LIMIT) == b""
+    with pytest.raises(RequestError, match="at most 10000 members"):
+        decompressed(empty * (MAX_MEMBERS + 1), "gzip", LIMIT)
+
+
+def test_encodings_are_bounded_in_number():
+    """A header has room for thousands, each of which costs as much as a body of the largest size."""
+    body = BODY
+    for _ in range(MAX_ENCODINGS + 1):
+        body = gzip.compress(body)
+    with pytest.raises(RequestError, match="at most 4 encodings, but got 5"):
+        decompressed(body, ", ".join(["gzip"] * (MAX_ENCODINGS + 1)), 10 * LIMIT)
+    inner = gzip.decompress(body)
+    assert decompressed(inner, ", ".join(["gzip", "identity"] * MAX_ENCODINGS), 10 * LIMIT) == BODY
 
 
 @pytest.mark.parametrize(

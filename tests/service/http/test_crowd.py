@@ -4,6 +4,7 @@ import pytest
 
 from service import Settings
 from service.http.crowd import Crowd, Place, Wait
+from service.statistics import Refusals
 
 
 class Client:
@@ -26,7 +27,7 @@ class Client:
 
 def crowd(**settings: int) -> Crowd:
     long = dict.fromkeys(("header_timeout_ms", "body_timeout_ms", "write_timeout_ms", "idle_timeout_ms"), 60_000)
-    return Crowd(Settings(**long | settings))
+    return Crowd(Settings(**long | settings), Refusals())
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,8 @@ def test_a_table_from_another_file(nodes, functions):
     ],
 )
 def test_a_table_that_requests_reach(nodes):
-    broken = model(node("path", "Const"), *nodes, functions=TABLE_FUNCTION, members=ASSET + SERVED)
+    functions = TABLE_FUNCTION + "function { signature { name: 'g' } }"
+    broken = model(node("path", "Const"), *nodes, functions=functions, members=ASSET + SERVED)
     assert "requests can reach it" in found(broken)[0]
 
 

@@ -104,6 +104,25 @@ def test_a_function_does_not_make_a_refused_operation_a_call() -> None:
     assert found(graph("node { name: 'n' op: 'ReadFile' }", function)) == ["'ReadFile' at node 'n' reads or writes files"]
 
 
+CALL = "attr { key: 'f' value { %s } }"
+
+
+@pytest.mark.parametrize(
+    ("op", "attr"),
+    [
+        pytest.param("If", "func { name: 'WriteFile' }", id="a branch"),
+        pytest.param("Case", "list { func { name: 'f' } func { name: 'WriteFile' } }", id="one of several"),
+        pytest.param("While", "func { name: 'f' attr { key: 'g' value { func { name: 'WriteFile' } } } }", id="passed on"),
+        pytest.param("f", "func { name: 'WriteFile' }", id="handed to a function"),
+    ],
+)
+def test_a_function_that_is_not_there_may_be_an_operation(op: str, attr: str) -> None:
+    function = "function { signature { name: 'f' } node_def { name: 'a' op: 'Add' } }"
+    (message,) = found(graph(f"node {{ name: 'n' op: '{op}' {CALL % attr} }}", function))
+    assert f"'{op}' at node 'n' calls 'WriteFile', which is no function of the model" in message
+    assert found(graph(f"node {{ name: 'n' op: '{op}' {CALL % attr.replace('WriteFile', 'f')} }}", function)) == []
+
+
 def test_every_graph_is_looked_at() -> None:
     model = graph("node { name: 'a' op: 'Add' }")
     model.meta_graphs.add().graph_def.node.add(name="b", op="PyFunc")
