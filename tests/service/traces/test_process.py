@@ -82,7 +82,8 @@ def test_what_waits_at_sigterm_is_sent(models):
 
 
 def without_the_extra(code: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADSERVE_")}
+    environment["PYTHONPATH"] = str(ROOT)
     command = [sys.executable, "-c", WITHOUT + code]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
