@@ -84,7 +84,7 @@ class Benchmark:
         self.rows = {name: answers.rows(example, count) for name, count in BODIES.items()}
         self.folder = folder
         (folder / "models").mkdir()
-        (folder / "models" / model.name).symlink_to(model)  # no other model beside it
+        shutil.copytree(model, folder / "models" / model.name)  # no other model beside it
         self.seconds = seconds
         self.environment = os.environ | {"BENCH_MODEL": str(version), "TF_CPP_MIN_LOG_LEVEL": "3"}
         self.expected: dict[str, Any] = {}

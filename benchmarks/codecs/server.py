@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -152,7 +153,7 @@ def rows_per_second(port: int, request: bytes, rows: int, connections: int, seco
 def running(model: Path) -> Iterator[int]:
     """The port of a server of the model, which answers."""
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / model.name).symlink_to(model)
+        shutil.copytree(model, Path(folder) / model.name)
         command = [sys.executable, "-m", "service.main", "serve", "--models", folder, "--port", "0"]
         environment = os.environ | {"HEADSERVE_LOG_FORMAT": "json", "PYTHONPATH": str(REPOSITORY)}
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
