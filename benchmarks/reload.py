@@ -159,7 +159,7 @@ async def load(port: int, body: bytes, arguments: argparse.Namespace) -> dict[st
             writer.write(request)
             try:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = int(re.search(rb"content-length: (\d+)", head)[1])  # type: ignore[index]
+                length = int(re.search(rb"content-length: (\d+)", head)[1])
                 answer = await reader.readexactly(length)
             except (OSError, asyncio.IncompleteReadError) as error:
                 failed.append(repr(error))

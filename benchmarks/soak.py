@@ -93,7 +93,7 @@ class Soak:
             if self.server.poll() is not None:
                 raise SystemExit(self.log.read_text())
             await asyncio.sleep(0.1)
-        self.port = int(re.search(r'"url": "http://[^"]*:(\d+)"', self.log.read_text())[1])  # type: ignore[index]
+        self.port = int(re.search(r'"url": "http://[^"]*:(\d+)"', self.log.read_text())[1])
 
     async def measure(self) -> int:
         """Clients and reloads for so many minutes, and a line for each."""

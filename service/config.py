@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from service.errors import ConfigError, did_you_mean
+from service.errors import ConfigError
+from service.wording import did_you_mean
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 

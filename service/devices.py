@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from service.errors import ConfigError, ModelLoadError, listed
+from service.errors import ConfigError, ModelLoadError
 from service.model_options import ComputeOptions
+from service.wording import listed
 
 CPU, GPU = "CPU", "GPU"
 

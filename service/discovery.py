@@ -18,8 +18,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from service.card import Card
-from service.errors import ModelLoadError, listed
+from service.errors import ModelLoadError
 from service.types import HeadSpec, InputSpec, ModelSpec, Output, SignatureSpec, TensorSpec, output_key
+from service.wording import listed
 
 PREDICT = "predict"
 SERVING_DEFAULT = "serving_default"

@@ -44,8 +44,7 @@ members of the answer beside `detail`. What can be wrong with a connection, befo
 `handlers`.
 """
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 CHALLENGE = b'Bearer realm="headserve"'
@@ -354,16 +353,3 @@ class OutOfMemoryError(ModelError):
     status = 503
     code = "out_of_memory"
     title = "Out of memory"
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the closest of `choices`, or nothing when none is close."""
-    close = get_close_matches(word, list(choices), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def listed(names: Iterable[str]) -> str:
-    """The names quoted and joined by commas, `none` when there are none, cut after 20."""
-    names = list(names)
-    text = ", ".join(repr(name) for name in names[:20])
-    return (text + (f" and {len(names) - 20} more" if len(names) > 20 else "")) or "none"

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from service.auth.keys import SCOPES, digest_of, new_secret
 from service.auth.keys_file import KeysFile, StoredKey, change, read
-from service.errors import ConfigError, did_you_mean, listed
+from service.errors import ConfigError
+from service.wording import did_you_mean, listed
 
 keys = typer.Typer(help="Make, list and remove the keys that 'headserve serve --keys-file' asks for.", no_args_is_help=True)
 

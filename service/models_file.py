@@ -16,8 +16,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from service.errors import ConfigError, did_you_mean
+from service.errors import ConfigError
 from service.model_options import ModelOptions
+from service.wording import did_you_mean
 
 FILE_NAME = "models.toml"
 

@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from service.errors import InvalidRequestError, UnknownHeadError, UnknownKeyError, did_you_mean, listed
+from service.errors import InvalidRequestError, UnknownHeadError, UnknownKeyError
 from service.types import HeadSpec, ModelSpec, Output
+from service.wording import did_you_mean, listed
 
 ALL_HEADS = "*"
 

@@ -25,12 +25,13 @@ import numpy as np
 from service.card import read_card
 from service.devices import session_config
 from service.discovery import TensorNames, layout
-from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError, listed
+from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
 from service.model_options import ComputeOptions
 from service.saved_model import read
 from service.scan.files import INIT, INIT_COLLECTIONS
 from service.scan.rules import assets_of
 from service.types import Array, ModelSpec, Output, SignatureSpec, SignatureTensors, TensorSpec
+from service.wording import listed
 
 MAX_GRAPHS = 64
 """Selections of outputs that a model keeps a pruned graph for; the least recently used goes first."""

@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 from service.auth.keys import Key
-from service.errors import InsufficientScopeError, UnauthorizedError, UnknownModelError, listed
+from service.errors import InsufficientScopeError, UnauthorizedError, UnknownModelError
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import FileStatus, ModelStatus
 from service.model_options import ModelOptions
 from service.types import Loaded, ModelSpec
+from service.wording import listed
 
 caller: ContextVar[Key | None] = ContextVar("caller", default=None)
 """Whose request this is; None on the paths that are open to all, which tell of no model by name."""

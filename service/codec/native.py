@@ -22,11 +22,10 @@ from service.errors import (
     UnknownInputError,
     WrongShapeError,
     WrongTypeError,
-    did_you_mean,
-    listed,
 )
 from service.selection import ALL_HEADS, select
 from service.types import Array, InferRequest, InferResponse, ModelSpec
+from service.wording import did_you_mean, listed
 
 ERROR_MEDIA_TYPE = "application/problem+json"
 _ERROR_HEADERS = ((b"content-type", ERROR_MEDIA_TYPE.encode()),)

@@ -10,12 +10,11 @@ from service.errors import (
     UnknownLabelError,
     UnknownModelError,
     UnknownVersionError,
-    did_you_mean,
-    listed,
 )
 from service.lifecycle.shared import Shared
 from service.lifecycle.status import ModelStatus
 from service.model_options import ModelOptions
+from service.wording import did_you_mean, listed
 
 
 @dataclass(frozen=True)

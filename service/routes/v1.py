@@ -21,12 +21,12 @@ from service.errors import (
     UnknownLabelError,
     UnknownModelError,
     UnknownVersionError,
-    listed,
 )
 from service.lifecycle.manager import Manager
 from service.routes import v1_described as described
 from service.routes.common import ANYTHING, answered_in_front, json_response
 from service.routes.v1_docs import PATHS, docs_of
+from service.wording import listed
 
 TIMEOUT_MS = 30_000
 """TensorFlow Serving's time for a request."""

@@ -8,7 +8,7 @@ import pytest
 
 from tests.docker.engine import SERVER, TAG, TRAINER, Compose, Container, composed, docker, run, serving
 from tests.e2e.conftest import models
-from tests.e2e.load import until
+from tests.waiting import until
 
 __all__ = ["models"]
 

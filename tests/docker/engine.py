@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.e2e.load import until
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TAG = "test"

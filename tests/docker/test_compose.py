@@ -7,7 +7,8 @@ import httpx
 
 from tests.docker.conftest import PENGUINS
 from tests.docker.engine import REPOSITORY, SERVER, TAG, Compose, composed, docker
-from tests.e2e.load import Load, until
+from tests.e2e.load import Load
+from tests.waiting import until
 
 GPU = ("docker/compose.yaml", "docker/compose.gpu.yaml")
 ROW = {"island": "Biscoe", "flipper_length_mm": 210.0}

@@ -9,7 +9,8 @@ import pytest
 
 from tests.docker.engine import OPEN, SERVER, TRAINER, container, docker, serving
 from tests.e2e.conftest import card, newest
-from tests.e2e.load import Load, until
+from tests.e2e.load import Load
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("images")
 

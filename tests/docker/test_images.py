@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.docker.engine import REPOSITORY, SERVER, TRAINER, Container, docker, inspected
-from tests.e2e.load import until
+from tests.waiting import until
 
 BASE = "python:3.11-slim-bookworm"
 BOTH = [pytest.param(SERVER, id="server"), pytest.param(TRAINER, id="trainer")]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.docker.engine import REPOSITORY, SERVER, Compose, Container, container, docker, run, which
-from tests.e2e.load import until
+from tests.waiting import until
 
 CONFIGURATION = REPOSITORY / "docker/prometheus"
 DASHBOARD = json.loads((REPOSITORY / "docker/grafana/dashboards/headserve.json").read_text())

@@ -1,21 +1,9 @@
 """Clients that ask a server without a pause, and notice every answer that is missing or wrong."""
 
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
-
-GENEROUS_S = 120
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Returns when the condition holds."""
-    deadline = time.monotonic() + GENEROUS_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 class Load:

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Server, card, newest
-from tests.e2e.load import GENEROUS_S, Load, until
+from tests.e2e.load import Load
+from tests.waiting import GENEROUS_S, until
 
 pytestmark = pytest.mark.e2e
 

@@ -5,25 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.waiting import GENEROUS_S, until
+
 REPOSITORY = Path(__file__).resolve().parents[2]
-GENEROUS_S = 300
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Waits for what comes about by itself; gives back what the condition gave."""
-    deadline = time.monotonic() + GENEROUS_S
-    while not (outcome := condition()):
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.02)
-    return outcome
 
 
 class Server:

@@ -12,8 +12,8 @@ import pytest
 
 from tests.faults import model
 from tests.faults.conftest import Shared
-from tests.faults.server import GENEROUS_S, until
 from tests.faults.traffic import APIS, Counts, Traffic, asked, read_answer, request
+from tests.waiting import GENEROUS_S, until
 
 pytestmark = pytest.mark.e2e
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.faults import model
 from tests.faults.conftest import Models, Shared, Start
-from tests.faults.server import until
 from tests.faults.traffic import Counts, Traffic
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.faults.conftest import Models, Start
-from tests.faults.server import GENEROUS_S, Server
+from tests.faults.server import Server
 from tests.faults.traffic import Answer, Counts, read_answer, request
+from tests.waiting import GENEROUS_S
 
 pytestmark = pytest.mark.e2e
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Models, Start
-from tests.faults.server import GENEROUS_S, Server, until
+from tests.faults.server import Server
 from tests.faults.traffic import Counts, Traffic
+from tests.waiting import GENEROUS_S, until
 
 pytestmark = pytest.mark.e2e
 

@@ -16,9 +16,9 @@ import pytest
 from service.lifecycle.verify import verify
 from tests.faults import trainings
 from tests.faults.conftest import Shared
-from tests.faults.server import GENEROUS_S, until
 from tests.faults.traffic import Counts, Traffic
 from tests.heads.training import small
+from tests.waiting import GENEROUS_S, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.train]
 

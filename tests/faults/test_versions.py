@@ -8,8 +8,9 @@ import pytest
 
 from tests.faults import model
 from tests.faults.conftest import Models, Shared
-from tests.faults.server import Server, until
+from tests.faults.server import Server
 from tests.faults.traffic import Counts, Traffic
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from tests.faults import model
-from tests.faults.server import GENEROUS_S
+from tests.waiting import GENEROUS_S
 
 REFUSALS = frozenset({429, 503, 504})
 """Not now: the same request may be answered later."""

@@ -56,7 +56,7 @@ def train(folders: Folders, dies_at_step: int | None = None) -> None:
         if hook._step == dies_at_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    progress._Hook.after_run = dying  # type: ignore[method-assign]
+    progress._Hook.after_run = dying
     _run("train", folders)
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.e2e.conftest import Server
 from tests.security.hostile import edit, harmless
-from tests.security.test_signed import listed, until
+from tests.security.test_signed import listed
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
 

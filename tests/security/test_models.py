@@ -1,8 +1,7 @@
 """Hostile models in the folder of the real server: none is loaded, and what they would have written is not there."""
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,9 @@ from service.model import load
 from service.model_options import ModelOptions
 from tests.e2e.conftest import Server
 from tests.security.hostile import HOSTILE, WRITES_WHEN_CALLED, harmless
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
-
-GENEROUS_S = 120
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + GENEROUS_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

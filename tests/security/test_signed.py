@@ -1,8 +1,7 @@
 """A server with --require-signature, and versions that are signed, not signed, or not what was signed."""
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,9 @@ import pytest
 from service.signature import SIGNATURE, new_key, sign
 from tests.e2e.conftest import Server
 from tests.security.hostile import harmless, write_file
+from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
-
-GENEROUS_S = 120
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +49,6 @@ def models(tmp_path_factory: pytest.TempPathFactory, key: Path) -> Path:
 
 def listed(server: Server) -> dict[str, Any]:
     return {model["name"]: model for model in server.client.get("/models").json()["models"]}
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + GENEROUS_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import io
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -59,11 +58,3 @@ def error_of(answer: httpx.Response, path: str) -> str:
         assert answer.headers["content-type"] == "application/problem+json"
         assert told["status"] == answer.status_code
     return told["error"]
-
-
-def until(condition: Any) -> None:
-    """Returns once it holds."""
-    until_s = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.01)

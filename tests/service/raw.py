@@ -1,5 +1,6 @@
 """A client that sends very bytes, and reads what comes."""
 
+import json
 import re
 import socket
 import time
@@ -54,3 +55,14 @@ def head(method: str, path: str, *headers: str, **more: Any) -> bytes:
     """The head of a request."""
     lines = [f"{method} {path} HTTP/1.1", "Host: x", *headers, *(f"{name}: {value}" for name, value in more.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def refused(answer: bytes, status: int, code: str) -> None:
+    """There is this one answer, in a form that clients of all protocols understand, and the connection has ended."""
+    assert statuses(answer) == [status]
+    headers, _, body = answer.partition(b"\r\n\r\n")
+    assert b"connection: close" in headers
+    assert b"x-content-type-options: nosniff" in headers
+    assert b"content-type: application/problem+json" in headers
+    problem = json.loads(body)
+    assert (problem["status"], problem["code"], problem["error"]) == (status, code, problem["detail"])

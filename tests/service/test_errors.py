@@ -5,7 +5,7 @@ import pytest
 import service.client
 import service.http.refusals  # noqa: F401 - and so do its
 from service import errors
-from service.errors import HeadserveError, did_you_mean, listed
+from service.errors import HeadserveError
 
 
 def tree(base: type[HeadserveError]) -> list[type[HeadserveError]]:
@@ -31,14 +31,3 @@ def test_every_error_is_mapped(error):
 
 def test_details_without_a_value_are_left_out():
     assert HeadserveError("x", row=0, input=None).details == {"row": 0}
-
-
-def test_the_closest_name_is_suggested():
-    assert did_you_mean("gendres", ["genres", "rating"]) == " Did you mean 'genres'?"
-    assert did_you_mean("xyz", ["genres", "rating"]) == ""
-
-
-def test_long_lists_are_cut():
-    assert listed(["a", "b"]) == "'a', 'b'"
-    assert listed([]) == "none"
-    assert listed(map(str, range(25))).endswith("'19' and 5 more")

@@ -1,8 +1,6 @@
 """What every protocol's requests for predictions have in common, over a real socket."""
 
 import socket
-import time
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import httpx
@@ -10,11 +8,10 @@ import orjson
 import pytest
 
 from service import Settings, create_app
+from tests.waiting import until
 
 LONG = 2_000_000_000
 """Steps of a head that counts: far more than any test waits for."""
-
-PATIENCE_S = 20
 
 
 def tensor(steps: int) -> dict[str, object]:
@@ -49,13 +46,6 @@ def send(client: httpx.Client, path: str, body: object) -> socket.socket:
     connection = socket.create_connection((address.hostname, address.port))
     connection.sendall(b"POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%s" % (path.encode(), len(content), content))
     return connection
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    until_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < until_s, f"not within {PATIENCE_S} s: {what}"
-        time.sleep(0.01)
 
 
 def waits(app, rows: int) -> None:

@@ -2,72 +2,27 @@
 
 import os
 import re
-import shutil
-import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
-import orjson
 import pytest
 from fastapi import FastAPI
 from prometheus_client.openmetrics import parser as openmetrics
-from prometheus_client.parser import text_string_to_metric_families
 
 from service import Settings, create_app
 from service.lifecycle.manager import Manager
 from service.metrics import FAMILIES, Metrics
 from service.statistics import Refusals
 from service.statistics.heads import MOST_CLASSES
+from tests.service.scraped import requests, rise, samples, values
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 OLD, NEW = {"title": "Heat", "year": 1995, "budget": 6e7}, {"title": "Up", "year": 2009, "budget": 1.0}
 FILMS = {"model": "films", "version": "2"}
-
-Key = tuple[str, frozenset[tuple[str, str]]]
-Value = Callable[..., float | None]
-
-
-def samples(client: httpx.Client) -> dict[Key, float]:
-    """Every sample of a scrape by its name and labels."""
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    families = text_string_to_metric_families(answer.text)
-    return {(it.name, frozenset(it.labels.items())): it.value for family in families for it in family.samples}
-
-
-def values(client: httpx.Client) -> Value:
-    """A function that finds a sample of a scrape by its name and all of its labels."""
-    found = samples(client)
-    return lambda name, **labels: found.get((f"headserve_{name}", frozenset(labels.items())))
-
-
-def rise(client: httpx.Client, ask: Callable[[], httpx.Response], status: int = 200) -> Value:
-    """By how much samples rise when that is asked."""
-    before = values(client)
-    answer = ask()
-    assert answer.status_code == status, answer.text
-    after = values(client)
-    return lambda name, **labels: (after(name, **labels) or 0) - (before(name, **labels) or 0)
-
-
-def requests(client: httpx.Client, ask: Callable[[], httpx.Response]) -> dict[tuple[str, ...], float]:
-    """By how much `headserve_requests_total` rises, by model, version, protocol, head and status."""
-    before = samples(client)
-    ask()
-    after = samples(client)
-    names = ("model", "version", "api", "head", "status")
-    return {
-        tuple(dict(labels)[label] for label in names): value - before.get((name, labels), 0)
-        for (name, labels), value in after.items()
-        if name == "headserve_requests_total" and value != before.get((name, labels), 0)
-    }
 
 
 @pytest.fixture(scope="module")
@@ -310,65 +265,6 @@ def test_what_is_unloaded_vanishes(served, app):
     value = values(served)
     assert value("requests_total", **asked) is None
     assert (value("loads_total", **vectors), value("reloads_total", **vectors)) == (2, 1)
-
-
-def until(condition: Callable[[], Any], what: str) -> None:
-    until_s = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < until_s, f"not within a minute: {what}"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def small(tmp_path, models, serving):
-    """A client of a server with one thread and a short queue, whose models are in `tmp_path`."""
-    shutil.copytree(models / "slow", tmp_path / "slow")
-    (tmp_path / "models.toml").write_text("[models.slow.batching]\nmax_batch_size = 1\nmax_enqueued_batches = 1\n")
-    app = create_app(Settings(models=tmp_path, compute_threads=1, settle_ms=0, poll_interval_ms=20))
-    with serving(app) as client:
-        yield client
-
-
-def test_rejected_and_expired(small):
-    slow = {"model": "slow", "version": "1"}
-    long = {"inputs": {"steps": [100_000]}, "heads": ["slow"]}
-
-    def ask(timeout_ms: str) -> int:
-        return small.post("/models/slow/predict", json=long, headers={"x-request-timeout-ms": timeout_ms}).status_code
-
-    assert ask("1") == 504
-    with ThreadPoolExecutor(8) as pool:
-        statuses = list(pool.map(ask, ["600000"] * 8))
-    assert set(statuses) == {200, 429}
-    value = values(small)
-    assert value("expired_total", **slow) == 1
-    assert value("rejected_total", **slow) == statuses.count(429)
-    counts = [value("requests_total", api="native", head="slow", status=status, **slow) for status in ("200", "429", "504")]
-    assert counts == [statuses.count(200), statuses.count(429), 1]
-    assert value("request_seconds_count", outcome="success", **slow) == statuses.count(200)
-    assert value("request_seconds_count", outcome="fail", **slow) == statuses.count(429) + 1
-
-
-def test_a_client_that_hangs_up(small):
-    slow = {"model": "slow", "version": "1"}
-    content = orjson.dumps({"inputs": {"steps": [300_000]}, "heads": ["slow"]})
-    address = urlsplit(str(small.base_url))
-    with socket.create_connection((address.hostname, address.port)) as connection:
-        connection.sendall(
-            b"POST /models/slow/predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(content) + content
-        )
-        until(lambda: small.get("/models").json()["models"][0]["versions"][0]["requests"], "it has come")
-    until(lambda: values(small)("requests_total", api="native", head="slow", status="499", **slow), "it is counted")
-    assert values(small)("request_seconds_count", outcome="fail", **slow) == 1
-
-
-def test_reloads_of_a_version_that_is_changed_in_its_place(small, tmp_path):
-    slow = {"model": "slow", "version": "1"}
-    (tmp_path / "models.toml").write_text("[models.slow.batching]\nmax_batch_size = 2\n")
-    until(lambda: values(small)("reloads_total", **slow), "it is loaded again")
-    value = values(small)
-    assert (value("loads_total", **slow), value("reloads_total", **slow), value("load_failures_total", **slow)) == (2, 1, 0)
-    assert value("version_state", state="available", **slow) == 1
 
 
 def test_the_process_and_openmetrics(served):

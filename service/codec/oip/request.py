@@ -18,10 +18,9 @@ from service.errors import (
     UnsupportedTypeError,
     WrongShapeError,
     WrongTypeError,
-    did_you_mean,
-    listed,
 )
 from service.types import Array, InputSpec, ModelSpec, fits
+from service.wording import did_you_mean, listed
 
 MAX_EMPTY = 1024
 """The product of the sizes that are not zero, in the shape of a tensor without elements: no data bounds them."""

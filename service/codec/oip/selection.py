@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 from service.codec.nested import described
 from service.codec.oip.datatypes import datatype
-from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError, did_you_mean, listed
+from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError
 from service.selection import ALL_HEADS, select
 from service.types import ModelSpec, Output
+from service.wording import did_you_mean, listed
 
 MAX_CLASSES = 2**31 - 1
 

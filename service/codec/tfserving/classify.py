@@ -7,8 +7,9 @@ from service.api import JSON_TYPE, Encoded
 from service.codec.tfserving import examples, written
 from service.codec.tfserving.message import parse
 from service.codec.tfserving.signatures import CLASSES, SCORES, VALUES, named, outputs_of, parsing
-from service.errors import InvalidRequestError, listed
+from service.errors import InvalidRequestError
 from service.types import Array, InferRequest, InferResponse, ModelSpec, Output
+from service.wording import listed
 
 
 def classification_outputs(spec: ModelSpec, signature: str) -> dict[str, Output]:

@@ -14,10 +14,9 @@ from service.errors import (
     RequestError,
     UnknownInputError,
     WrongTypeError,
-    did_you_mean,
-    listed,
 )
 from service.types import Array, TensorSpec
+from service.wording import did_you_mean, listed
 
 
 def read(message: dict[str, Any], inputs: Sequence[TensorSpec], signature: str) -> dict[str, Array]:

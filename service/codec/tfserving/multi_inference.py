@@ -19,8 +19,9 @@ from service.codec.tfserving import examples, inputs, written
 from service.codec.tfserving.classify import classification_outputs, classifications, regression_outputs, regressions
 from service.codec.tfserving.message import parse
 from service.codec.tfserving.signatures import filtered, is_declared, named, parsing
-from service.errors import InvalidRequestError, RequestError, listed
+from service.errors import InvalidRequestError, RequestError
 from service.types import InferRequest, InferResponse, ModelSpec, Output, TensorSpec
+from service.wording import listed
 
 METHODS = ("classify", "regress", "predict")
 _METHOD_PREFIX = "tensorflow/serving/"

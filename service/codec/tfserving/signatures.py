@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from service.codec.nested import described
 from service.discovery import SERVING_DEFAULT
-from service.errors import InvalidRequestError, did_you_mean, listed
+from service.errors import InvalidRequestError
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
+from service.wording import did_you_mean, listed
 
 EXAMPLES_PREFIX = "examples:"
 """What headserve's export puts before the name of a signature that takes `tf.Example`s instead of the raw tensors."""

@@ -7,8 +7,9 @@ import pytest
 from service import Settings, create_app
 from service.auth.keys import SCOPES
 from service.errors import ConfigError
-from tests.service.keyed import WRONG, Keyed, error_of, started, until
+from tests.service.keyed import WRONG, Keyed, error_of, started
 from tests.service.keyring import add_key, remove_key
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")

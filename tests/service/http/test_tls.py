@@ -18,9 +18,9 @@ from cryptography.x509.oid import NameOID
 
 from service import Settings, create_app
 from service.errors import ConfigError
-from tests.service.keyed import until
 from tests.service.logged import logged
 from tests.service.raw import head
+from tests.waiting import until
 
 PASSWORD = serialization.BestAvailableEncryption(b"secret")
 

@@ -1,7 +1,6 @@
 """A models folder, versions that take no time to load, and a manager that looks often."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ import pytest
 
 from service.lifecycle.manager import Manager, Timing
 from service.model_options import ModelOptions
-
-GENEROUS_S = 30
+from tests.waiting import GENEROUS_S
 
 
 class FakeModel:
@@ -52,9 +50,9 @@ class FakeLoader:
             raise RuntimeError(text.removeprefix("fail: "))
         model = FakeModel(name, version, folder, options)
         self.order.append(f"load {version}")
-        model.close = lambda: (model.done.append("close"), self.order.append(f"close {version}"))  # type: ignore[method-assign]
+        model.close = lambda: (model.done.append("close"), self.order.append(f"close {version}"))
         if text.startswith("fail warm-up: "):
-            model.warm_up = lambda: exec("raise ValueError('cold')")  # type: ignore[method-assign]
+            model.warm_up = lambda: exec("raise ValueError('cold')")
         self.loaded.append(model)
         return model
 
@@ -67,14 +65,6 @@ def put(models: Path, path: str, text: str = "") -> Path:
     target = models / path
     target.parent.mkdir(exist_ok=True)
     return aside.rename(target)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Waits for what other threads bring about."""
-    deadline = time.monotonic() + GENEROUS_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.005)
 
 
 @pytest.fixture

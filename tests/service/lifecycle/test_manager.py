@@ -4,7 +4,8 @@ import threading
 import pytest
 
 from service.errors import ModelLoadError, NotAvailableError, UnknownLabelError, UnknownModelError, UnknownVersionError
-from tests.service.lifecycle.conftest import put, until
+from tests.service.lifecycle.conftest import put
+from tests.waiting import until
 
 
 def served(manager, model="films", **which):

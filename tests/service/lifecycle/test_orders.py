@@ -6,7 +6,8 @@ from concurrent.futures import TimeoutError as NotYet
 import pytest
 
 from service.errors import ModelLoadError, NotAvailableError, UnknownModelError
-from tests.service.lifecycle.conftest import GENEROUS_S, put, until
+from tests.service.lifecycle.conftest import put
+from tests.waiting import GENEROUS_S, until
 
 
 def served(manager, model="films", **which):
