@@ -2,10 +2,15 @@
 
 Beside the document's own operations, whose made-up bodies hardly ever suit a model, there are some of one model each, with a
 schema of what that model takes. What the answers must be, is what the document says of them.
+
+`HEADSERVE_FUZZ_EXAMPLES` and `HEADSERVE_FUZZ_SEED` make more of them, and others.
 """
 
+import os
 from pathlib import Path
 from typing import Any
+
+from schemathesis.config import SchemathesisConfig
 
 from service import Settings, create_app
 from service.openapi import with_models
@@ -14,6 +19,28 @@ from tests.conformance.protocols.models import export_all
 from tests.service.conftest import FILMS_CARD, export_films, export_vectors, write_card
 
 Schema = dict[str, Any]
+
+EXAMPLES = int(os.environ.get("HEADSERVE_FUZZ_EXAMPLES", "20"))
+"""How many requests each operation gets beside those that schemathesis lists."""
+SEED = int(os.environ["HEADSERVE_FUZZ_SEED"]) if "HEADSERVE_FUZZ_SEED" in os.environ else None
+"""Another number, other requests."""
+CONFIG = SchemathesisConfig.from_dict(
+    {
+        "seed": SEED or 1,
+        "generation": {"deterministic": SEED is None, "max-examples": EXAMPLES},
+        "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "4xx", 501, 503, 504]}},
+    }
+)
+CHECKED = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "unsupported_method",
+    "allow_header_conformance",
+]
+"""Whether a body must be accepted or refused is not among them: that is the model's, and the document cannot say it."""
 
 NAMES: dict[str, list[Any]] = {
     "model": ["films", "vectors", "half_plus_two", "half_plus_three", "facts", "broken"],

@@ -1,10 +1,8 @@
 """Requests made up from the OpenAPI document, for every path of every protocol: the answers are those that the document names.
 
-The server has no admin key, so that loading and unloading are refused. `HEADSERVE_FUZZ_EXAMPLES` sets how many requests each
-operation gets beside those that schemathesis lists.
+The server has no admin key, so that loading and unloading are refused.
 """
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 
@@ -12,29 +10,9 @@ import httpx
 import pytest
 import schemathesis
 from schemathesis.checks import CHECKS
-from schemathesis.config import SchemathesisConfig
 
-from tests.conformance.protocols.fuzzed import OF_ONE_MODEL, document, export
+from tests.conformance.protocols.fuzzed import CHECKED, CONFIG, OF_ONE_MODEL, document, export
 from tests.conformance.protocols.server import exported, running
-
-EXAMPLES = int(os.environ.get("HEADSERVE_FUZZ_EXAMPLES", "20"))
-CONFIG = SchemathesisConfig.from_dict(
-    {
-        "seed": 1,
-        "generation": {"deterministic": True, "max-examples": EXAMPLES},
-        "checks": {"not_a_server_error": {"expected-statuses": ["2xx", "4xx", 501, 503, 504]}},
-    }
-)
-CHECKED = [
-    "not_a_server_error",
-    "status_code_conformance",
-    "content_type_conformance",
-    "response_headers_conformance",
-    "response_schema_conformance",
-    "unsupported_method",
-    "allow_header_conformance",
-]
-"""Whether a body must be accepted or refused is not among them: that is the model's, and the document cannot say it."""
 
 ANSWERED: Counter[str] = Counter()
 """By path, how many requests were answered 200."""
