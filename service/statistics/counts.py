@@ -75,6 +75,11 @@ class Counts:
         takes = {(head.spec.name, key): take for head in self.heads for key, take in head.takes.items()}
         self.outputs: tuple[Output, ...] = tuple(takes)
         self._takes: tuple[Callable[[Array], None], ...] = tuple(takes.values())
+        self._instead = [
+            (self.outputs.index((head.spec.name, missing)), self.outputs.index((head.spec.name, other)), take)
+            for head in self.heads
+            for missing, (other, take) in head.instead.items()
+        ]
 
     @property
     def computed(self) -> BatchTotals:
@@ -121,14 +126,24 @@ class Counts:
             self.by_rows.setdefault(size, BatchTotals()).add(totals)
 
     def add_answers(self, answers: Sequence[Columns]) -> None:
-        """What runs have answered; at least once."""
-        for take, column in zip(self._takes, zip(*answers, strict=True), strict=False):
-            arrays = [array for array in column if array is not None]
-            if not arrays:
-                continue
-            try:
-                taken = [np.concatenate(arrays)]
-            except ValueError:  # they differ in what a row is
-                taken = arrays
-            for array in taken:
-                take(array)
+        """What runs have answered."""
+        if not answers:
+            return
+        columns = list(zip(*answers, strict=True))
+        for take, column in zip(self._takes, columns, strict=True):
+            _hand(take, [array for array in column if array is not None])
+        for missing, other, take in self._instead:
+            pairs = zip(columns[missing], columns[other], strict=True)
+            _hand(take, [array for absent, array in pairs if absent is None and array is not None])
+
+
+def _hand(take: Callable[[Array], None], arrays: Sequence[Array]) -> None:
+    """Gives it the rows of all arrays, at once where they are of one form."""
+    if not arrays:
+        return
+    try:
+        taken = [np.concatenate(arrays)]
+    except ValueError:  # they differ in what a row is
+        taken = list(arrays)
+    for array in taken:
+        take(array)

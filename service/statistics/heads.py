@@ -21,7 +21,8 @@ class HeadCounts:
     Attributes:
         spec: the head.
         classes: rows by class, in the order of the model card's; a row may have several labels, or none, where the head is
-            `multi_label`. None without classes, or with too many, or where no prediction key tells them.
+            `multi_label`; else it is the one of `class_ids`, or of the largest probability where an answer has no `class_ids`.
+            None without classes, or with too many, or where no prediction key tells them.
         scores: of all rows; None without `probabilities` and `logistic`.
         unsure: rows without a confident class.
     """
@@ -50,6 +51,12 @@ class HeadCounts:
         return takes
 
     @property
+    def instead(self) -> dict[str, tuple[str, Callable[[Array], None]]]:
+        """By prediction key: where an answer has it not, what is to be called with the rows of which other one."""
+        both = self.unsure is not None and "class_ids" in self.takes
+        return {"class_ids": ("probabilities", self._most_probable)} if both else {}
+
+    @property
     def by_class(self) -> dict[str, int]:
         """Rows by the name of the class; two of the same name are one."""
         counts: dict[str, int] = {}
@@ -64,6 +71,10 @@ class HeadCounts:
             if len(ids) and (ids.min() < 0 or ids.max() >= len(self.classes)):
                 ids = ids[(ids >= 0) & (ids < len(self.classes))]
             self.classes += np.bincount(ids, minlength=len(self.classes))
+
+    def _most_probable(self, probabilities: Array) -> None:
+        if self.classes is not None and probabilities.shape[1:] == self.classes.shape and probabilities.dtype.kind == "f":
+            self._class_ids(probabilities.argmax(axis=1))
 
     def _probabilities(self, probabilities: Array) -> None:
         if self.unsure is None or not probabilities.ndim or not probabilities.size or probabilities.dtype.kind != "f":

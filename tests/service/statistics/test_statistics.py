@@ -88,8 +88,24 @@ def test_answers_of_all_kinds():
     statistics.batch(ran(1), [{IDS: np.array(0)}])
     with statistics.counted() as counts:
         (head,) = counts.heads
-        assert head.by_class == {"a": 4, "b": 4}
+        assert head.by_class == {"a": 4, "b": 4 + 1}  # the last one by its probabilities
         assert (head.scores.count, head.unsure) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "probabilities",
+    [
+        pytest.param(np.zeros((1, 3), np.float32), id="of more classes"),
+        pytest.param(np.zeros((1, 2, 2), np.float32), id="of another rank"),
+        pytest.param(np.float32(0.5), id="of no row"),
+    ],
+)
+def test_probabilities_that_tell_no_class(probabilities):
+    statistics = Statistics(HEADS)
+    statistics.batch(ran(1), [{PROBABILITIES: probabilities}])
+    statistics.batch(ran(2), [{PROBABILITIES: np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)}])
+    with statistics.counted() as counts:
+        assert counts.heads[0].by_class == {"a": 1, "b": 1}
 
 
 @pytest.fixture
@@ -229,7 +245,7 @@ async def test_a_run_that_fails_is_not_counted():
         pytest.param({}, [(IDS, PROBABILITIES)] * 2, {"a": 2, "b": 1}, 3, id="all ask for the same"),
         pytest.param(EIGHT, [(IDS, PROBABILITIES)] * 2, {"a": 2, "b": 1}, 3, id="padding is nobody's"),
         pytest.param({}, [(IDS,), (IDS, PROBABILITIES)], {"a": 2, "b": 1}, 2, id="each asks for its own"),
-        pytest.param(EIGHT, [(IDS,), (PROBABILITIES,)], {"a": 1, "b": 0}, 2, id="own, and padding"),
+        pytest.param(EIGHT, [(IDS,), (PROBABILITIES,)], {"a": 2, "b": 1}, 2, id="own, and padding"),
     ],
 )
 async def test_what_was_not_asked_for_is_not_counted(options, selections, by_class, scores):
