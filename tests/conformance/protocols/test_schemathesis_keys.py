@@ -37,7 +37,7 @@ MODELS = {"films": ("films",), "admin": ("half_plus_three",)}
 OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"}
 PREDICTING = re.compile(
     r"/models/[^/]+(/(versions|labels)/[^/]+)?/predict"
-    r"|/v1/models/[^/:]+(/versions/\d+|/labels/.+)?:(predict|classify|regress|multiInference)"
+    r"|/v1/models/[^/]+(/versions/\d+|/labels/.+)?:(predict|classify|regress|multiInference)"
     r"|/v2/models/[^/]+(/versions/[^/]+)?/infer",
     re.DOTALL,
 )
