@@ -12,6 +12,7 @@ are fed are checked by the graph itself, not against the shapes that the signatu
 
 import os
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -27,10 +28,12 @@ from service.devices import session_config
 from service.discovery import TensorNames, layout
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
 from service.model_options import ComputeOptions
+from service.parsing import an_example, features_by_tensor
 from service.saved_model import read
 from service.scan.files import INIT, INIT_COLLECTIONS
+from service.scan.graph import tensor_name
 from service.scan.rules import assets_of
-from service.types import Array, ModelSpec, Output, SignatureSpec, SignatureTensors, TensorSpec
+from service.types import Array, InputSpec, ModelSpec, Output, SignatureSpec, SignatureTensors, TensorSpec
 from service.wording import listed
 
 MAX_GRAPHS = 64
@@ -112,7 +115,10 @@ def load(
         tensors: TensorNames = {
             key: {output: info.name for output, info in definition.outputs.items()} for key, definition in definitions.items()
         }
-        spec = replace(layout(name, version, signatures, card, tensors), tensors=_signature_tensors(definitions))
+        described = _signature_tensors(definitions, features_by_tensor(meta_graph))
+        spec = replace(layout(name, version, signatures, card, tensors), tensors=described)
+        if card is None:
+            spec = replace(spec, example={**spec.example, **_examples(spec)})
     except Exception as error:
         if session is not None:
             session.close()
@@ -210,15 +216,31 @@ def _signature_spec(definition: Any) -> SignatureSpec:
     )
 
 
-def _signature_tensors(definitions: Mapping[str, Any]) -> dict[str, SignatureTensors]:
-    """What `SignatureDef`s say that their specs do not."""
+def _signature_tensors(
+    definitions: Mapping[str, Any], features: Mapping[str, tuple[InputSpec, ...]]
+) -> dict[str, SignatureTensors]:
+    """What `SignatureDef`s say that their specs do not. `features`: what is read out of a tensor of the graph."""
     return {
         name: SignatureTensors(
             definition.method_name,
             {key: info.name for key, info in sorted(definition.inputs.items())},
             {key: info.name for key, info in sorted(definition.outputs.items())},
+            {
+                key: features[tensor_name(info.name)]
+                for key, info in definition.inputs.items()
+                if tensor_name(info.name) in features
+            },
         )
         for name, definition in definitions.items()
+    }
+
+
+def _examples(spec: ModelSpec) -> dict[str, Any]:
+    """For each of the model's inputs that takes serialized `tf.Example`s, one."""
+    return {
+        name: {"b64": b64encode(an_example(features)).decode()}
+        for signature, _ in spec.sources.values()
+        for name, features in spec.tensors[signature].features.items()
     }
 
 

@@ -76,11 +76,19 @@ class SignatureSpec:
 
 @dataclass(frozen=True)
 class SignatureTensors:
-    """What the SavedModel itself says of a signature: its method, and the names in the graph of its inputs and outputs."""
+    """What the SavedModel itself says of a signature.
+
+    Attributes:
+        method_name: what it is for.
+        inputs: their names in the graph.
+        outputs: likewise.
+        features: by input, what is read out of serialized `tf.Example`s; nothing where that is not known.
+    """
 
     method_name: str
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
+    features: Mapping[str, tuple[InputSpec, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

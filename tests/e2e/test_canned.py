@@ -75,6 +75,18 @@ def test_regress(server: Server, models: Path, name: str, signature: str | None,
     np.testing.assert_allclose([[value] for value in results], expected(models, name, f"{head}predictions"), **CLOSE)
 
 
+def test_whole_numbers_are_floats_where_the_model_reads_floats(server: Server, models: Path) -> None:
+    (value,) = ask(server, "canned_regressor:regress", {"examples": [EXAMPLES[3] | {"x": [1, 1]}]})
+    np.testing.assert_allclose([value], expected(models, "canned_regressor", "predictions")[3], **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["canned_classifier", "canned_regressor", "canned_heads"])
+def test_the_example_of_a_model_that_parses_is_answered(server: Server, name: str) -> None:
+    example = server.client.get(f"/models/{name}").json()["example"]
+    response = server.client.post(f"/models/{name}/predict", json={"instances": [example], "heads": "*"})
+    assert response.status_code == httpx.codes.OK, response.text
+
+
 def test_every_head_of_serialized_examples(server: Server, models: Path) -> None:
     rows = ask(server, "canned_heads:predict", {"signature_name": "predict", "instances": serialized()})
     assert [row["level/classes"] for row in rows] == expected(models, "canned_heads", "level/classes")

@@ -77,9 +77,7 @@ def parsing(spec: ModelSpec, name: str, input_name: str | None = EXAMPLES_INPUT)
     for candidate in (name, EXAMPLES_PREFIX + name):
         signature = spec.signatures.get(candidate)
         if signature is not None and _takes_examples(signature, input_name):
-            raw = spec.signatures.get(candidate.removeprefix(EXAMPLES_PREFIX))
-            floats = () if raw is signature or raw is None else (it.name for it in raw.inputs if "float" in it.dtype)
-            return Parsing(candidate, signature.inputs[0].name, frozenset(floats))
+            return Parsing(candidate, signature.inputs[0].name, _floats(spec, candidate))
     takes = listed(tensor.name for tensor in spec.signatures[name].inputs)
     raise InvalidRequestError(
         f"Expected a signature with one input of serialized tf.Examples, called {input_name or EXAMPLES_INPUT!r}, but "
@@ -92,6 +90,14 @@ def is_declared(arrays: dict[str, Array], inputs: Sequence[TensorSpec]) -> bool:
     return all(
         array.ndim > 0 and len(array) > 0 and tensor.fits(array.shape) for tensor in inputs for array in (arrays[tensor.name],)
     )
+
+
+def _floats(spec: ModelSpec, signature: str) -> frozenset[str]:
+    """The features that the signature reads as floats: as its graph says, else as its twin for raw tensors does."""
+    read = [it for of in spec.tensors[signature].features.values() for it in of] if signature in spec.tensors else []
+    twin = spec.signatures.get(signature.removeprefix(EXAMPLES_PREFIX)) if signature.startswith(EXAMPLES_PREFIX) else None
+    known = read or (() if twin is None else twin.inputs)
+    return frozenset(it.name for it in known if "float" in it.dtype)
 
 
 def _takes_examples(signature: SignatureSpec, input_name: str | None) -> bool:

@@ -139,6 +139,12 @@ ANSWERS = [
     ),
     pytest.param(
         TWO + ":regress",
+        request("examples", [{"x": 80}, {"x": [1.5]}], "regress_x_to_y"),
+        {"results": [42.0, 2.75]},
+        id="a whole number for a feature that is read as floats",
+    ),
+    pytest.param(
+        TWO + ":regress",
         request("examples", [{"x": 1.0}, {"x": 2.0}], "regress_x_to_y2"),
         {"results": [3.5, 4.0]},
         id="regress",

@@ -109,7 +109,7 @@ REFUSALS = [
     pytest.param("POST", FACTS + ":predict", request("instances", ["a"]), 400, "element: 0 key: x", id="element and key"),
     # Examples.
     pytest.param(
-        "POST", TWO + ":regress", request("examples", [{"x": 80}], "regress_x_to_y"), 400, "refused", id="int64 for float"
+        "POST", TWO + ":regress", request("examples", [{"x": True}], "regress_x_to_y"), 400, "refused", id="no number"
     ),
     pytest.param("POST", TWO + ":regress", request("examples", [{}], "regress_x_to_y"), 400, "refused", id="no feature"),
     pytest.param(
@@ -122,12 +122,12 @@ REFUSALS = [
     ),
     pytest.param("POST", TWO + ":regress", request("examples", [{"x": [10, 10.0]}]), 400, "'x'", id="no signature for it"),
     pytest.param(
-        "POST", TWO + ":regress", request("examples", [{"x": [10, 10.0]}], "regress_x_to_y"), 400, "one kind", id="two kinds"
+        "POST", FACTS + ":classify", request("examples", [{"id": [10, 10.0]}], "classify_ids"), 400, "one kind", id="two kinds"
     ),
     pytest.param("POST", TWO + ":regress", request("examples", [{"x": None}], "regress_x_to_y"), 400, "null", id="null"),
     pytest.param("POST", TWO + ":regress", request("examples", [{"x": [[1]]}], "regress_x_to_y"), 400, "list", id="nested"),
     pytest.param(
-        "POST", TWO + ":regress", request("examples", [{"x": 2**63}], "regress_x_to_y"), 400, "int64", id="over int64"
+        "POST", FACTS + ":classify", request("examples", [{"id": 2**63}], "classify_ids"), 400, "int64", id="over int64"
     ),
     pytest.param(
         "POST", TWO + ":regress", request("examples", [{"x": 1.0}], "classify_x_to_y"), 400, "outputs", id="no outputs"

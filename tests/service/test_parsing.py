@@ -1,0 +1,135 @@
+"""What is read off graphs that TensorFlow made, against what TensorFlow's own parsing takes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from service.parsing import MOST_VALUES, an_example, features_by_tensor
+from service.types import InputSpec
+
+FEATURES = (
+    InputSpec("count", "int64", (2,), required=False),
+    InputSpec("pixels", "float32", (2, 3), required=True),
+    InputSpec("tags", "string", (-1,), required=False),
+    InputSpec("title", "string", (), required=True),
+    InputSpec("walk", "float32", (-1, 2), required=False),
+)
+
+
+def spec() -> dict[str, Any]:
+    """The features, as TensorFlow's users write them."""
+    import tensorflow as tf
+
+    return {
+        "count": tf.io.FixedLenFeature([2], tf.int64, default_value=[7, 8]),
+        "pixels": tf.io.FixedLenFeature([2, 3], tf.float32),
+        "tags": tf.io.VarLenFeature(tf.string),
+        "title": tf.io.FixedLenFeature([], tf.string),
+        "walk": tf.io.FixedLenSequenceFeature([2], tf.float32, allow_missing=True),
+    }
+
+
+def meta_graph(build: Callable[[Any], Any]) -> Any:
+    """The MetaGraph of what the function makes of a placeholder of examples."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default():
+        build(tf.compat.v1.placeholder(tf.string, [None], "examples"))
+        return tf.compat.v1.train.export_meta_graph()
+
+
+def at_once(serialized: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.io.parse_example(serialized, spec())
+
+
+def behind_identities(serialized: Any) -> Any:
+    import tensorflow as tf
+
+    return at_once(tf.identity(tf.identity(serialized)))
+
+
+def one_by_one(serialized: Any) -> Any:
+    """As TensorFlow 1 exported it."""
+    import tensorflow as tf
+
+    return tf.raw_ops.ParseExample(
+        serialized=serialized,
+        names=[],
+        sparse_keys=["tags"],
+        dense_keys=["count", "pixels", "title", "walk"],
+        dense_defaults=[
+            tf.constant([7, 8], tf.int64),
+            tf.constant([], tf.float32),
+            tf.constant([], tf.string),
+            tf.constant([], tf.float32),
+        ],
+        sparse_types=[tf.string],
+        dense_shapes=[[2], [2, 3], [], [None, 2]],
+    )
+
+
+def in_a_function(serialized: Any) -> Any:
+    """As TensorFlow 2 exports it: one function calls another."""
+    import tensorflow as tf
+
+    inner = tf.function(lambda examples: at_once(examples)["title"])
+    return tf.function(lambda examples: tf.identity(inner(examples)))(serialized)
+
+
+def in_two_steps(serialized: Any) -> Any:
+    import tensorflow as tf
+
+    features = spec()
+    tf.io.parse_example(serialized, {name: features.pop(name) for name in ("tags", "title")})
+    tf.io.parse_example(serialized, features)
+
+
+@pytest.mark.parametrize("build", [at_once, behind_identities, one_by_one, in_a_function, in_two_steps])
+def test_features(build):
+    found = features_by_tensor(meta_graph(build))
+    assert found.keys() == {"examples"}
+    assert sorted(found["examples"], key=lambda feature: feature.name) == sorted(FEATURES, key=lambda feature: feature.name)
+
+
+def test_an_example_is_one_for_tensorflow():
+    import tensorflow as tf
+
+    parsed = tf.io.parse_example([an_example(FEATURES)], spec())
+    assert {name: parsed[name].numpy().tolist() for name in ("count", "pixels", "title", "walk")} == {
+        "count": [[0, 0]],
+        "pixels": [[[0.0] * 3] * 2],
+        "title": [b""],
+        "walk": [[[0.0, 0.0]]],
+    }
+    assert parsed["tags"].values.numpy().tolist() == [b""]
+
+
+def test_ragged_features():
+    import tensorflow as tf
+
+    ragged = {"words": tf.io.RaggedFeature(tf.string), "ids": tf.io.VarLenFeature(tf.int64)}
+    found = features_by_tensor(meta_graph(lambda serialized: tf.io.parse_example(serialized, ragged)))
+    assert set(found["examples"]) == {
+        InputSpec("words", "string", (-1,), required=False),
+        InputSpec("ids", "int64", (-1,), required=False),
+    }
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(lambda serialized: serialized + "x", id="nothing is parsed"),
+        pytest.param(lambda serialized: at_once(serialized + "x"), id="what is parsed is made of the input"),
+    ],
+)
+def test_nothing_is_known(build):
+    assert "examples" not in features_by_tensor(meta_graph(build))
+
+
+def test_a_graph_that_says_anything_makes_no_giant():
+    giant = InputSpec("giant", "float32", (1 << 40,))
+    assert an_example([giant]) == an_example([])
+    assert len(an_example([InputSpec("large", "float32", (MOST_VALUES,))])) > MOST_VALUES
