@@ -15,6 +15,8 @@ known, are in alphabetical order.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from math import prod
 from typing import Any
 
 from service.card import Card
@@ -25,6 +27,9 @@ from service.wording import listed
 PREDICT = "predict"
 SERVING_DEFAULT = "serving_default"
 DEFAULT_HEAD = "default"
+
+MOST_VALUES = 100_000
+"""Of an input in an example that is made up: a SavedModel may say anything."""
 
 TensorNames = Mapping[str, Mapping[str, str]]
 """Signature → output → the name of the tensor in the graph."""
@@ -148,13 +153,23 @@ def _find(tensors: Iterable[TensorSpec], name: str) -> TensorSpec:
     return next(tensor for tensor in tensors if tensor.name == name)
 
 
-def _example(inputs: Iterable[InputSpec]) -> dict[str, Any]:
-    """One row with a value of the right type and shape for every input."""
+def example_row(tensors: Iterable[TensorSpec]) -> dict[str, Any]:
+    """One row with a value of the right type and shape for each; None for one that would be very large.
+
+    Args:
+        tensors: of a row: their shapes do not begin with the rows.
+    """
 
     def nested(value: Any, shape: tuple[int, ...]) -> Any:
-        return [nested(value, shape[1:])] * max(shape[0], 1) if shape else value
+        return [nested(value, shape[1:])] * shape[0] if shape else value
 
-    def value(spec: InputSpec) -> Any:
-        return {"string": "text", "bool": False}.get(spec.dtype, 0.0 if "float" in spec.dtype else 0)
+    def value(tensor: TensorSpec) -> Any:
+        shape = tuple(max(size, 1) for size in tensor.shape or ())
+        zero = {"string": "text", "bool": False}.get(tensor.dtype, 0.0 if "float" in tensor.dtype else 0)
+        return nested(zero, shape) if prod(shape) <= MOST_VALUES else None
 
-    return {spec.name: nested(value(spec), (spec.shape or (-1,))[1:]) for spec in inputs}
+    return {tensor.name: value(tensor) for tensor in tensors}
+
+
+def _example(inputs: Iterable[InputSpec]) -> dict[str, Any]:
+    return example_row(replace(spec, shape=(spec.shape or (-1,))[1:]) for spec in inputs)

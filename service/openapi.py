@@ -1,5 +1,6 @@
 """The OpenAPI document of the models that are loaded: a path, a schema and example requests for each."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
@@ -87,16 +88,25 @@ def examples(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _properties(spec: ModelSpec) -> dict[str, Any]:
-    row = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {tensor.name: _schema(tensor, (tensor.shape or (-1,))[1:]) for tensor in spec.inputs},
-        "required": [tensor.name for tensor in spec.inputs if tensor.required],
-    }
+    rows: dict[str, Any] = {}  # of one input: bare values, or objects
+    if spec.features:
+        rows = {"anyOf": [_row({it: it.shape or () for it in spec.features}), {"type": "object"}]}
+    elif len(spec.inputs) > 1:
+        rows = _row({tensor: (tensor.shape or (-1,))[1:] for tensor in spec.inputs})
     names = {"type": "array", "uniqueItems": True, "items": {"enum": [head.name for head in spec.heads]}}
     return {
-        "instances": {"type": "array", "minItems": 1, "items": row if len(spec.inputs) > 1 else {}},
+        "instances": {"type": "array", "minItems": 1, "items": rows},
         "heads": {"oneOf": [{"const": "*"}, names]},
+    }
+
+
+def _row(shapes: Mapping[InputSpec, tuple[int, ...]]) -> dict[str, Any]:
+    """An object with a value of that shape for each."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {tensor.name: _schema(tensor, shape) for tensor, shape in shapes.items()},
+        "required": [tensor.name for tensor in shapes if tensor.required],
     }
 
 

@@ -1,15 +1,13 @@
-"""The features that a graph parses out of serialized `tf.Example`s, and an example that has them. No TensorFlow here.
+"""The features that a graph parses out of serialized `tf.Example`s. No TensorFlow here.
 
 ParseExample(serialized, names, sparse keys, one by one, dense keys, one by one, dense defaults)
 ParseExampleV2(serialized, names, all sparse keys, all dense keys, all ragged keys, dense defaults)
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from math import prod
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from service.codec.tfserving.examples import serialized
 from service.scan.graph import Graph, attribute, data_inputs
 from service.types import InputSpec
 
@@ -17,9 +15,6 @@ ONE_BY_ONE, ALL_AT_ONCE = "ParseExample", "ParseExampleV2"
 SAME = frozenset({"Identity"})
 DTYPES = {1: "float32", 7: "string", 9: "int64"}
 """Of features, by the numbers of `tensorflow.DataType`."""
-MOST_VALUES = 100_000
-"""Of a feature in an example that is made up: the graph may say anything."""
-_ZEROS: Mapping[str, Any] = {"float32": 0.0, "string": "", "int64": 0}
 
 
 def features_by_tensor(meta_graph: Any) -> dict[str, tuple[InputSpec, ...]]:
@@ -41,13 +36,6 @@ def features_by_tensor(meta_graph: Any) -> dict[str, tuple[InputSpec, ...]]:
                 if place is None:
                     found[tensor] |= features
     return {tensor: tuple(features.values()) for tensor, features in found.items()}
-
-
-def an_example(features: Iterable[InputSpec]) -> bytes:
-    """A serialized `tf.Example` with zeros, or an empty string, for each of the features."""
-    sizes = {feature: prod(max(size, 1) for size in feature.shape or ()) for feature in features}
-    values = {feature.name: [_ZEROS[feature.dtype]] * size for feature, size in sizes.items() if size <= MOST_VALUES}
-    return serialized(values, "the example")
 
 
 class _Parser:

@@ -12,7 +12,6 @@ are fed are checked by the graph itself, not against the shapes that the signatu
 
 import os
 import re
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -25,10 +24,10 @@ import numpy as np
 
 from service.card import read_card
 from service.devices import session_config
-from service.discovery import TensorNames, layout
+from service.discovery import TensorNames, example_row, layout
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
 from service.model_options import ComputeOptions
-from service.parsing import an_example, features_by_tensor
+from service.parsing import features_by_tensor
 from service.saved_model import read
 from service.scan.files import INIT, INIT_COLLECTIONS
 from service.scan.graph import tensor_name
@@ -117,8 +116,8 @@ def load(
         }
         described = _signature_tensors(definitions, features_by_tensor(meta_graph))
         spec = replace(layout(name, version, signatures, card, tensors), tensors=described)
-        if card is None:
-            spec = replace(spec, example={**spec.example, **_examples(spec)})
+        if card is None and spec.features:
+            spec = replace(spec, example=example_row(spec.features))
     except Exception as error:
         if session is not None:
             session.close()
@@ -232,15 +231,6 @@ def _signature_tensors(
             },
         )
         for name, definition in definitions.items()
-    }
-
-
-def _examples(spec: ModelSpec) -> dict[str, Any]:
-    """For each of the model's inputs that takes serialized `tf.Example`s, one."""
-    return {
-        name: {"b64": b64encode(an_example(features)).decode()}
-        for signature, _ in spec.sources.values()
-        for name, features in spec.tensors[signature].features.items()
     }
 
 

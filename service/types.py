@@ -154,6 +154,13 @@ class ModelSpec:
         return tuple(tensor.name for tensor in self.inputs)
 
     @cached_property
+    def features(self) -> tuple[InputSpec, ...]:
+        """What is read out of the one input, where that takes serialized `tf.Example`s and it is known; shapes are a row's."""
+        signatures = {signature for signature, _ in self.sources.values()} & self.tensors.keys()
+        read = {it.name: it for key in signatures for of in self.tensors[key].features.values() for it in of}
+        return tuple(read.values()) if len(self.inputs) == 1 else ()
+
+    @cached_property
     def outputs(self) -> tuple[Output, ...]:
         """Every key of every head."""
         return tuple((head.name, key) for head in self.heads for key in head.key_names)

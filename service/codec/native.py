@@ -10,21 +10,11 @@ from typing import Any
 import orjson
 
 from service.api import JSON_TYPE, Encoded
-from service.codec import tensors
+from service.codec import rows, tensors
 from service.codec.nested import described
-from service.errors import (
-    BrokenJsonError,
-    HeadserveError,
-    InvalidRequestError,
-    MissingInputError,
-    NoRowsError,
-    RequestError,
-    UnknownInputError,
-    WrongShapeError,
-    WrongTypeError,
-)
+from service.errors import BrokenJsonError, HeadserveError, InvalidRequestError, RequestError
 from service.selection import ALL_HEADS, select
-from service.types import Array, InferRequest, InferResponse, ModelSpec
+from service.types import InferRequest, InferResponse, ModelSpec
 from service.wording import did_you_mean, listed
 
 ERROR_MEDIA_TYPE = "application/problem+json"
@@ -52,7 +42,7 @@ def decode(body: bytes, spec: ModelSpec) -> InferRequest:
         _check_names("heads", heads, ', "*" for all,')
     _check_names("keys", keys, "")
     outputs = select(spec, heads, keys)
-    read = _rows if "instances" in message else _columns
+    read = rows.read_rows if "instances" in message else rows.read_columns
     return InferRequest(read(message.get("instances", message.get("inputs")), spec), outputs)
 
 
@@ -106,84 +96,3 @@ def _check_names(member: str, names: Any, other: str) -> None:
         raise InvalidRequestError(
             f"{member!r}: expected a list of names{other} or nothing for the default, but got {described(names)}."
         )
-
-
-def _rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
-    """The inputs' arrays from a list of rows."""
-    if not isinstance(rows, list):
-        raise WrongTypeError(f"'instances': expected a list of rows, but got {described(rows)}.")
-    if not rows:
-        raise NoRowsError("'instances' is empty; give at least one row.")
-    for tensor in spec.inputs:
-        if tensor.shape == ():
-            raise WrongShapeError(f"Input {tensor.name!r} has no rows; use 'inputs'.", input=tensor.name)
-    if len(spec.inputs) == 1 and not _are_objects(rows, spec):
-        return {spec.inputs[0].name: tensors.decode(rows, spec.inputs[0])}
-    names = spec.input_names
-    expected = dict.fromkeys(names).keys()
-    for i, row in enumerate(rows):
-        if type(row) is not dict:
-            raise WrongTypeError(f"Row {i}: expected an object with {listed(names)}, but got {described(row)}.", row=i)
-        if row.keys() != expected:
-            _check_inputs(row, spec, i)
-    return {tensor.name: tensors.decode([row.get(tensor.name) for row in rows], tensor) for tensor in spec.inputs}
-
-
-def _are_objects(rows: list[Any], spec: ModelSpec) -> bool:
-    """Whether a one-input model got `{"x": value}` rather than bare values; `{"b64": …}` is a bare string."""
-    only = spec.inputs[0]
-    bare_bytes = only.dtype == "string" and only.name != "b64"
-    return any(type(row) is dict and not (bare_bytes and row.keys() == {"b64"}) for row in rows)
-
-
-def _columns(columns: Any, spec: ModelSpec) -> dict[str, Array]:
-    """The inputs' arrays from an object of columns, all of the same length."""
-    if not isinstance(columns, dict):
-        raise WrongTypeError(f"'inputs': expected an object of columns, but got {described(columns)}.")
-    _check_inputs(columns, spec, None)
-    arrays: dict[str, Array] = {}
-    longest = ""
-    for tensor in spec.inputs:
-        if columns.get(tensor.name) is None and not tensor.required:
-            continue
-        array = arrays[tensor.name] = tensors.decode(columns.get(tensor.name), tensor)
-        if not array.ndim:
-            continue
-        if not len(array):
-            raise NoRowsError(f"Input {tensor.name!r} is empty; give at least one row.", input=tensor.name)
-        longest = longest or tensor.name
-        if len(array) != len(arrays[longest]):
-            raise WrongShapeError(
-                f"Columns must be of one length, but {longest!r} has {len(arrays[longest])} rows "
-                f"and {tensor.name!r} has {len(array)}.",
-                input=tensor.name,
-            )
-    if not longest and len(arrays) < len(spec.inputs):
-        raise NoRowsError("Every column is absent or null, so there are no rows; give at least one column of nulls.")
-    rows = len(arrays[longest]) if longest else 0
-    return {
-        tensor.name: arrays[tensor.name] if tensor.name in arrays else tensors.missing_rows(tensor, rows)
-        for tensor in spec.inputs
-    }
-
-
-def _check_inputs(given: dict[str, Any], spec: ModelSpec, row: int | None) -> None:
-    """Raises for a name that is no input, or for a required input that is absent."""
-    names = [tensor.name for tensor in spec.inputs]
-    where = "" if row is None else f"Row {row}: "
-    for name in given:
-        if name not in names:
-            raise UnknownInputError(
-                f"{where}There is no input {name!r}; the model takes {listed(names)}.{did_you_mean(name, names)}",
-                input=name,
-                row=row,
-                expected=names,
-            )
-    for tensor in spec.inputs:
-        if tensor.required and tensor.name not in given:
-            raise MissingInputError(
-                f"{where}Input {tensor.name!r} is missing; it is required and has dtype {tensor.dtype}.",
-                input=tensor.name,
-                row=row,
-                expected=names,
-            )

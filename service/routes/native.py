@@ -64,6 +64,8 @@ class ModelDetail(ModelStatus):
 
     default_head: str | None = None
     inputs: tuple[InputSpec, ...] = ()
+    features: tuple[InputSpec, ...] = ()
+    """What the model itself parses out of `tf.Example`s, where that is its input; a row may give these instead."""
     heads: tuple[HeadSpec, ...] = ()
     metrics: dict[str, float | str] = field(default_factory=dict)
     signatures: dict[str, SignatureSpec] = field(default_factory=dict)
@@ -170,6 +172,7 @@ def _detail(manager: Manager, status: ModelStatus, runtime: dict[str, Any]) -> M
         **vars(status),
         default_head=spec.default_head,
         inputs=spec.inputs,
+        features=spec.features,
         heads=spec.heads,
         metrics=dict(spec.metrics),
         signatures=dict(spec.signatures),

@@ -87,6 +87,17 @@ def test_the_example_of_a_model_that_parses_is_answered(server: Server, name: st
     assert response.status_code == httpx.codes.OK, response.text
 
 
+@pytest.mark.parametrize("name", ["canned_heads", "canned_classifier"])
+def test_rows_of_features(server: Server, models: Path, name: str) -> None:
+    """What the model parses, without serializing it first."""
+    response = server.client.post(f"/models/{name}/predict", json={"instances": EXAMPLES, "heads": "*"})
+    assert response.status_code == httpx.codes.OK, response.text
+    of, head = ("level/", "level") if name == "canned_heads" else ("", "default")
+    answer = response.json()["predictions"][head]
+    probabilities = answer.get("probabilities", answer.get("scores"))
+    np.testing.assert_allclose(probabilities, expected(models, name, f"{of}probabilities"), **CLOSE)
+
+
 def test_every_head_of_serialized_examples(server: Server, models: Path) -> None:
     rows = ask(server, "canned_heads:predict", {"signature_name": "predict", "instances": serialized()})
     assert [row["level/classes"] for row in rows] == expected(models, "canned_heads", "level/classes")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.parsing import MOST_VALUES, an_example, features_by_tensor
+from service.parsing import features_by_tensor
 from service.types import InputSpec
 
 FEATURES = (
@@ -94,19 +94,6 @@ def test_features(build):
     assert sorted(found["examples"], key=lambda feature: feature.name) == sorted(FEATURES, key=lambda feature: feature.name)
 
 
-def test_an_example_is_one_for_tensorflow():
-    import tensorflow as tf
-
-    parsed = tf.io.parse_example([an_example(FEATURES)], spec())
-    assert {name: parsed[name].numpy().tolist() for name in ("count", "pixels", "title", "walk")} == {
-        "count": [[0, 0]],
-        "pixels": [[[0.0] * 3] * 2],
-        "title": [b""],
-        "walk": [[[0.0, 0.0]]],
-    }
-    assert parsed["tags"].values.numpy().tolist() == [b""]
-
-
 def test_ragged_features():
     import tensorflow as tf
 
@@ -127,9 +114,3 @@ def test_ragged_features():
 )
 def test_nothing_is_known(build):
     assert "examples" not in features_by_tensor(meta_graph(build))
-
-
-def test_a_graph_that_says_anything_makes_no_giant():
-    giant = InputSpec("giant", "float32", (1 << 40,))
-    assert an_example([giant]) == an_example([])
-    assert len(an_example([InputSpec("large", "float32", (MOST_VALUES,))])) > MOST_VALUES

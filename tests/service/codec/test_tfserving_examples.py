@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codec.tfserving.examples import read, serialized
+from service.codec.tf_example import serialized
+from service.codec.tfserving.examples import read
 from service.errors import InvalidRequestError, NoRowsError, OutOfRangeError, WrongTypeError
 
 FLOATS = st.floats(width=32, allow_nan=False)

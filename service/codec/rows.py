@@ -1,0 +1,125 @@
+"""The arrays of a model's inputs, from rows or from columns of JSON, as headserve's own protocol has them.
+
+A model whose one input takes serialized `tf.Example`s takes rows of features as well, where its graph says which it parses.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from service.codec import tensors
+from service.codec.nested import OddItemError, described, flatten
+from service.codec.tf_example import serialized
+from service.errors import MissingInputError, NoRowsError, UnknownInputError, WrongShapeError, WrongTypeError
+from service.types import Array, InputSpec, ModelSpec
+from service.wording import did_you_mean, listed
+
+
+def read_rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
+    """The inputs' arrays from a list of rows."""
+    if not isinstance(rows, list):
+        raise WrongTypeError(f"'instances': expected a list of rows, but got {described(rows)}.")
+    if not rows:
+        raise NoRowsError("'instances' is empty; give at least one row.")
+    for tensor in spec.inputs:
+        if tensor.shape == ():
+            raise WrongShapeError(f"Input {tensor.name!r} has no rows; use 'inputs'.", input=tensor.name)
+    if len(spec.inputs) == 1 and not _are_objects(rows, spec):
+        return {spec.inputs[0].name: tensors.decode(rows, spec.inputs[0])}
+    if spec.features and not any(type(row) is dict and row.keys() == {spec.inputs[0].name} for row in rows):
+        return {spec.inputs[0].name: _examples(rows, spec)}
+    names = spec.input_names
+    expected = dict.fromkeys(names).keys()
+    for i, row in enumerate(rows):
+        if type(row) is not dict:
+            raise WrongTypeError(f"Row {i}: expected an object with {listed(names)}, but got {described(row)}.", row=i)
+        if row.keys() != expected:
+            _check_inputs(row, spec.inputs, i)
+    return {tensor.name: tensors.decode([row.get(tensor.name) for row in rows], tensor) for tensor in spec.inputs}
+
+
+def read_columns(columns: Any, spec: ModelSpec) -> dict[str, Array]:
+    """The inputs' arrays from an object of columns, all of the same length."""
+    if not isinstance(columns, dict):
+        raise WrongTypeError(f"'inputs': expected an object of columns, but got {described(columns)}.")
+    _check_inputs(columns, spec.inputs, None)
+    arrays: dict[str, Array] = {}
+    longest = ""
+    for tensor in spec.inputs:
+        if columns.get(tensor.name) is None and not tensor.required:
+            continue
+        array = arrays[tensor.name] = tensors.decode(columns.get(tensor.name), tensor)
+        if not array.ndim:
+            continue
+        if not len(array):
+            raise NoRowsError(f"Input {tensor.name!r} is empty; give at least one row.", input=tensor.name)
+        longest = longest or tensor.name
+        if len(array) != len(arrays[longest]):
+            raise WrongShapeError(
+                f"Columns must be of one length, but {longest!r} has {len(arrays[longest])} rows "
+                f"and {tensor.name!r} has {len(array)}.",
+                input=tensor.name,
+            )
+    if not longest and len(arrays) < len(spec.inputs):
+        raise NoRowsError("Every column is absent or null, so there are no rows; give at least one column of nulls.")
+    rows = len(arrays[longest]) if longest else 0
+    return {
+        tensor.name: arrays[tensor.name] if tensor.name in arrays else tensors.missing_rows(tensor, rows)
+        for tensor in spec.inputs
+    }
+
+
+def _are_objects(rows: list[Any], spec: ModelSpec) -> bool:
+    """Whether a one-input model got `{"x": value}` rather than bare values; `{"b64": …}` is a bare string."""
+    only = spec.inputs[0]
+    bare_bytes = only.dtype == "string" and only.name != "b64"
+    return any(type(row) is dict and not (bare_bytes and row.keys() == {"b64"}) for row in rows)
+
+
+def _examples(rows: list[Any], spec: ModelSpec) -> Array:
+    """Serialized `tf.Example`s of rows of features: bytes `[rows]`."""
+    floats = {feature.name for feature in spec.features if "float" in feature.dtype}
+    required = {feature.name for feature in spec.features if feature.required}
+    examples = np.empty(len(rows), np.object_)
+    for i, row in enumerate(rows):
+        if type(row) is not dict:
+            names = listed(feature.name for feature in spec.features)
+            raise WrongTypeError(f"Row {i}: expected an object with {names}, but got {described(row)}.", row=i)
+        _check_inputs(row, spec.features, i)
+        there = {
+            name: _flat(value, f"Row {i}, feature {name!r}")
+            for name, value in row.items()
+            if value is not None or name in required
+        }
+        examples[i] = serialized(there, f"Row {i}", floats)
+    return examples
+
+
+def _flat(value: Any, where: str) -> list[Any]:
+    try:
+        return flatten(value)[0]
+    except OddItemError as error:
+        raise error.error(f"{where}: {error.reason}.") from None
+
+
+def _check_inputs(given: dict[str, Any], inputs: Sequence[InputSpec], row: int | None) -> None:
+    """Raises for a name that is no input, or for a required input that is absent."""
+    names = [tensor.name for tensor in inputs]
+    where = "" if row is None else f"Row {row}: "
+    for name in given:
+        if name not in names:
+            raise UnknownInputError(
+                f"{where}There is no input {name!r}; the model takes {listed(names)}.{did_you_mean(name, names)}",
+                input=name,
+                row=row,
+                expected=names,
+            )
+    for tensor in inputs:
+        if tensor.required and tensor.name not in given:
+            raise MissingInputError(
+                f"{where}Input {tensor.name!r} is missing; it is required and has dtype {tensor.dtype}.",
+                input=tensor.name,
+                row=row,
+                expected=names,
+            )
