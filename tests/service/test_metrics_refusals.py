@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from service import Settings, create_app
-from tests.service.scraped import values
+from tests.service.scraped import requests, values
 from tests.waiting import until
 
 
@@ -42,6 +42,11 @@ def test_rejected_and_expired(small):
         assert counts == [statuses.count(200), statuses.count(429), 1]
     assert value("request_seconds_count", outcome="success", **slow) == statuses.count(200)
     assert value("request_seconds_count", outcome="fail", **slow) == statuses.count(429) + 1
+
+
+def test_loading_by_hand_without_the_admin_key(small):
+    for verb in ("load", "unload"):
+        assert requests(small, lambda verb=verb: small.post(f"/v2/repository/models/slow/{verb}")) == {("", "", "v2", "403"): 1}
 
 
 def test_a_client_that_hangs_up(small):
