@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         return _around(stack(), seen, apis, settings, refusals, keys, tracing)
 
     app.build_middleware_stack = front  # type: ignore[method-assign] # Starlette asks the instance for it
-    for kind, handler in handlers(apis).items():
+    for kind, handler in handlers(apis, refusals).items():
         app.add_exception_handler(kind, handler)
     generic = app.openapi
     described = with_keys if keys is not None else dict[str, Any]

@@ -7,15 +7,26 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from service.errors import HeadserveError, RequestError, UnknownPathError, WrongMethodError
+from service.errors import (
+    ForbiddenError,
+    HeadserveError,
+    RequestError,
+    UnauthorizedError,
+    UnknownPathError,
+    WrongMethodError,
+)
 from service.problems import Apis, answer_to, unexpected
+from service.statistics import Refusals
 
 
-def handlers(apis: Apis) -> dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]]:
-    """The handler of each kind of error, for `FastAPI.add_exception_handler`."""
+def handlers(apis: Apis, refusals: Refusals) -> dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]]:
+    """The handler of each kind of error, for `FastAPI.add_exception_handler`; `refusals` counts what is refused for its key."""
 
     async def problem(request: Request, error: HeadserveError) -> Response:
-        status, answer = answer_to(error, apis.of(request.url.path), request.url.path)
+        api = apis.of(request.url.path)
+        status, answer = answer_to(error, api, request.url.path)
+        if isinstance(error, UnauthorizedError | ForbiddenError):
+            refusals.add("", api.name, status)
         response = Response(b"".join(answer.chunks), status)
         response.raw_headers += answer.headers
         return response

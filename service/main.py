@@ -4,8 +4,6 @@ A sub-command is a function for typer, or a group of them. Only the one that is 
 all, and they import TensorFlow, pandas and the like when they run.
 """
 
-import os
-import signal
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -28,9 +26,6 @@ EXTRAS = {"tensorflow_estimator": "train", "pandas": "train", "pyarrow": "train"
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 or 2 refused, with the reason on stderr."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    if os.getpid() == 1:
-        # The first process of a container is deaf to a signal without a handler; `serve` has a better one, once it listens.
-        signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))
     try:
         application(arguments)(arguments, prog_name="headserve")
     except HeadserveError as error:

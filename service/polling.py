@@ -15,6 +15,8 @@ log = structlog.get_logger("headserve.server")
 class Polled:
     """Has `reload` called whenever one of the files has changed; when that fails, what was before stays in force.
 
+    What failed is tried again with every look: it may have been the system, which was short of descriptors, and not the file.
+
     Args:
         what: stands in the log: "keys".
         files: which ones.
@@ -26,18 +28,21 @@ class Polled:
         self._files = tuple(files)
         self._reload = reload
         self._seen = self._state()
+        self._wrong: str | None = None
 
     def look(self) -> None:
         """Looks once."""
         state = self._state()
         if state == self._seen:
             return
-        self._seen = state
         try:
             self._reload()
         except ConfigError as error:
-            log.error(f"the {self._what} stay as they were: the new ones are of no use", error=error.message)
+            if error.message != self._wrong:
+                log.error(f"the {self._what} stay as they were: the new ones are of no use", error=error.message)
+            self._wrong = error.message
         else:
+            self._seen, self._wrong = state, None
             log.info(f"the {self._what} are new", files=[str(path) for path in self._files])
 
     async def watch(self, interval_s: float) -> None:

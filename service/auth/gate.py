@@ -35,7 +35,7 @@ class Gate:
         self._app = app
         self._apis = apis
         self._refusals = refusals
-        self._rates = Rates()
+        self._rates = Rates(ring)
         self._ring = ring
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -68,15 +68,22 @@ _NOBODY = Key("", "", bytes(hashlib.sha256().digest_size), frozenset())
 
 
 class KeyRing:
-    """The keys that are in force."""
+    """The keys that are in force.
+
+    Attributes:
+        keys: they; another tuple after every `take`.
+    """
 
     def __init__(self, keys: Iterable[Key] = ()):
         self._by_id: Mapping[bytes, Key] = {}
+        self.keys: tuple[Key, ...] = ()
         self.take(keys)
 
     def take(self, keys: Iterable[Key]) -> None:
         """Has these in force from now on, and no others."""
-        self._by_id = {key.id.encode(): key for key in keys}
+        taken = tuple(keys)
+        self._by_id = {key.id.encode(): key for key in taken}
+        self.keys = taken
 
     def of(self, headers: Headers) -> Key:
         """Whose request it is. Raises UnauthorizedError, whose header says whether there was a key at all."""

@@ -7,7 +7,9 @@
 import fcntl
 import os
 import re
+import stat
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,6 +26,11 @@ from service.polling import Polled
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Of a key: nothing that could break a line of the log."""
+
+MAX_BYTES = 16 << 20
+"""Of the file: some 60,000 keys."""
+MOST_TOLD = 5
+"""So many mistakes of a file are told at once."""
 
 _RATE = re.compile(r"(\d{1,9})/(second|minute|hour|day)")
 _HEX_DIGEST = r"[0-9a-f]{64}"
@@ -87,8 +94,8 @@ class KeysFile(BaseModel):
     @model_validator(mode="after")
     def _one_of_each(self) -> "KeysFile":
         for what in ("id", "name"):
-            values = [getattr(key, what) for key in self.keys]
-            if twice := {value for value in values if values.count(value) > 1}:
+            times = Counter(getattr(key, what) for key in self.keys)
+            if twice := [value for value, count in times.items() if count > 1]:
                 raise ValueError(f"the {what} {min(twice)!r} is there twice")
         return self
 
@@ -96,14 +103,25 @@ class KeysFile(BaseModel):
 def read(path: Path) -> KeysFile:
     """What is in the file. Raises ConfigError that says what is wrong and quotes no hash."""
     try:
-        return KeysFile.model_validate_json(path.read_bytes())
+        return KeysFile.model_validate_json(_text(path))
     except FileNotFoundError:
         raise ConfigError(f"There is no keys file {str(path)!r}; 'headserve keys add NAME' makes one.") from None
     except OSError as error:
         raise ConfigError(f"The keys file {str(path)!r} cannot be read: {error.strerror}.") from None
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"The keys file {str(path)!r} is not in order: {problems}.") from None
+        problems = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        more = f" and {len(problems) - MOST_TOLD} more" if len(problems) > MOST_TOLD else ""
+        raise ConfigError(f"The keys file {str(path)!r} is not in order: {'; '.join(problems[:MOST_TOLD])}{more}.") from None
+
+
+def _text(path: Path) -> bytes:
+    """What stands in it. A pipe or a device might never end, and what is too large would hold up whoever waits for it."""
+    told = path.stat()
+    if not stat.S_ISREG(told.st_mode):
+        raise ConfigError(f"The keys file {str(path)!r} cannot be read: it is no file.")
+    if told.st_size > MAX_BYTES:
+        raise ConfigError(f"The keys file {str(path)!r} is of {told.st_size} bytes; expected at most {MAX_BYTES}.")
+    return path.read_bytes()
 
 
 class Keys:
@@ -121,10 +139,11 @@ class Keys:
 
 def change(path: Path, changed: Callable[[KeysFile], KeysFile]) -> None:
     """Writes the file anew with a change, in one go; a file that is not there is an empty one. Raises ConfigError."""
+    path = Path(os.path.realpath(path))  # whoever comes by a link waits for those who come by another way
     try:
-        with _alone(path.absolute().parent):
-            before = read(path) if path.exists() else KeysFile()
-            _replace(path.resolve(), changed(before).model_dump_json(indent=1).encode() + b"\n")
+        with _alone(path.parent):
+            before = read(path) if os.path.lexists(path) else KeysFile()
+            _replace(path, changed(before).model_dump_json(indent=1).encode() + b"\n")
     except OSError as error:
         raise ConfigError(f"The keys file {str(path)!r} cannot be written: {error.strerror}.") from None
 
@@ -136,6 +155,8 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
+        with suppress(OSError):  # not every file system can
+            os.fsync(descriptor)  # what was removed must not be back after a power failure
     finally:
         os.close(descriptor)
 

@@ -1,17 +1,18 @@
 """How often a key may ask: fixed windows of the library `limits`, counted in this process.
 
 The library's own memory storage starts a thread every 10 ms to forget what is over, and has a lock a key; here one thread asks,
-and there are no more windows than keys.
+and there are no more windows than keys in force.
 """
 
 import math
 import time
+from collections.abc import Collection
 
 from limits import RateLimitItem
 from limits.storage import Storage
 from limits.strategies import FixedWindowRateLimiter
 
-from service.auth.keys import Key
+from service.auth.keys import Key, KeyRing
 from service.errors import RateLimitedError
 
 
@@ -57,17 +58,40 @@ class Windows(Storage):
         """Forgets one."""
         self._windows.pop(key, None)
 
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def keep(self, keys: Collection[str]) -> None:
+        """Forgets all others."""
+        self._windows = {key: window for key, window in self._windows.items() if key in keys}
+
 
 class Rates:
-    """What every key has used of its limit."""
+    """What every key of the ring has used of its limit. It is asked in the event loop, and has no lock.
 
-    def __init__(self) -> None:
-        self._limiter = FixedWindowRateLimiter(Windows())
+    Attributes:
+        windows: of keys and limits that were in force when it was last asked.
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
+        self._keys = ring.keys
+        self.windows = Windows()
+        self._limiter = FixedWindowRateLimiter(self.windows)
 
     def hit(self, key: Key) -> None:
         """Counts one request. Raises RateLimitedError, which says when to come again."""
-        if key.limit is not None and not self._limiter.hit(key.limit, key.id):
+        if key.limit is None:
+            return
+        if self._keys is not self._ring.keys:
+            self._forget()
+        if not self._limiter.hit(key.limit, key.id):
             raise self._refusal(key, key.limit)
+
+    def _forget(self) -> None:
+        """Windows of keys, and of limits, that are in force no more: they would stay for as long as the server runs."""
+        self._keys = self._ring.keys
+        self.windows.keep({key.limit.key_for(key.id) for key in self._keys if key.limit is not None})
 
     def _refusal(self, key: Key, limit: RateLimitItem) -> RateLimitedError:
         wait_s = max(math.ceil(self._limiter.get_window_stats(limit, key.id).reset_time - time.time()), 1)

@@ -80,7 +80,7 @@ class _Page:
         for reason, count in refusals.connections.items():
             self._put("headserve_connections_refused_total", (reason,), count)
         for (model, api, status), count in refusals.counts.items():
-            self._put("headserve_requests_total", (model, "", api, "", str(status)), count)
+            self._put("headserve_requests_total", (model, "", api, str(status)), count)
 
     def devices(self) -> None:
         """The memory of every GPU."""
@@ -89,8 +89,10 @@ class _Page:
                 self._put("headserve_device_memory_bytes", (device, kind), used_bytes)
 
     def _requests(self, labels: tuple[str, str], counts: Counts) -> None:
-        for (api, head, status), count in counts.requests.items():
-            self._put("headserve_requests_total", (*labels, api, head, str(status)), count)
+        for (api, status), count in counts.requests.items():
+            self._put("headserve_requests_total", (*labels, api, str(status)), count)
+        for (api, head, status), count in counts.head_requests.items():
+            self._put("headserve_head_requests_total", (*labels, api, head, str(status)), count)
         self._put("headserve_rejected_total", labels, counts.rejected)
         self._put("headserve_expired_total", labels, counts.expired)
         for outcome, seconds in (("success", counts.success), ("fail", counts.fail)):

@@ -33,8 +33,14 @@ FAMILIES = (
     Described(
         "counter",
         "headserve_requests_total",
+        (*_VERSION, "api", "status"),
+        "Requests for predictions that have ended, and any other that is refused for its key, in number.",
+    ),
+    Described(
+        "counter",
+        "headserve_head_requests_total",
         (*_VERSION, "api", "head", "status"),
-        "Requests for predictions that have ended, and any that lack a key, in number; one for several heads counts for each.",
+        "Heads that requests have asked for, in number: one for several heads counts for each of them.",
     ),
     Described(
         "counter",

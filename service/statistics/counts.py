@@ -51,7 +51,8 @@ class Counts:
     """Everything of one version since it was loaded. No lock: whoever uses it holds that of `Statistics`.
 
     Attributes:
-        requests: how many, by protocol, head and status; one for several heads counts for each, one without for `""`.
+        requests: how many, by protocol and status.
+        head_requests: how many asked for a head, by protocol, head and status; one for several counts for each of them.
         rejected: requests that found the queue full.
         expired: requests that had no answer in time.
         success: times of requests that were answered with what they asked for: from the body's last byte to the answer.
@@ -65,7 +66,8 @@ class Counts:
     """
 
     def __init__(self, heads: Iterable[HeadSpec]):
-        self.requests: Counter[tuple[str, str, int]] = Counter()
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.head_requests: Counter[tuple[str, str, int]] = Counter()
         self.rejected = self.expired = 0
         self.success, self.fail = Histogram(SECONDS, NS), Histogram(SECONDS, NS)
         self.seconds = {phase: Histogram(SECONDS, NS) for phase in ("decode", "queue", "compute", "encode")}
@@ -101,8 +103,9 @@ class Counts:
         by_id = dict(zip(map(id, outputs), outputs, strict=True))
         asked = Counter(zip(apis, map(id, outputs), statuses, strict=True))
         for (api, which, status), count in asked.items():
-            for head in dict.fromkeys(head for head, _ in by_id[which]) or ("",):
-                self.requests[api, head, status] += count
+            for head in dict.fromkeys(head for head, _ in by_id[which]):
+                self.head_requests[api, head, status] += count
+            self.requests[api, status] += count
             self.rejected += count if status == 429 else 0
             self.expired += count if status == 504 else 0
         answered = np.array(statuses) < 400

@@ -31,7 +31,7 @@ class Server:
         self._log = log
         changes = {f"HEADSERVE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "HEADSERVE_LOG_FORMAT": "json"} | changes
-        command = [*before, sys.executable, "-m", "service.main", "serve", "--models", str(models), "--port", "0"]
+        command = [*before, sys.executable, "-m", "service", "serve", "--models", str(models), "--port", "0"]
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, env=environment, stdout=file, stderr=file, cwd=log.parent)
 

@@ -1,13 +1,17 @@
 """SIGTERM, SIGINT and a second signal at every phase of a server's life: exit codes, and no request lost."""
 
+import os
 import signal
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import Models, Start
-from tests.faults.server import Server
+from tests.faults.server import REPOSITORY
 from tests.faults.traffic import Counts, Traffic
 from tests.waiting import GENEROUS_S, until
 
@@ -18,9 +22,13 @@ LONG = 30_000
 """Turns that make warming up last for seconds."""
 
 
-def listens_to(server: Server, number: signal.Signals) -> bool:
+AS_THE_FIRST = ("unshare", "--pid", "--fork", "--kill-child")
+"""A process is the first of its namespace, as in a container: the kernel gives it no signal that it has no handler for."""
+
+
+def listens_to(pid: int, number: signal.Signals) -> bool:
     """Whether the process does something about the signal."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
@@ -29,10 +37,37 @@ def listens_to(server: Server, number: signal.Signals) -> bool:
 def test_starting(start: Start, number: signal.Signals) -> None:
     """While modules are imported and nobody is listening yet; before that, the system ends the process, or Python does."""
     server = start()
-    until(lambda: listens_to(server, signal.SIGTERM))
+    until(lambda: listens_to(server.process.pid, signal.SIGTERM))
     server.signal(number)
     assert server.ended() == 0
     assert "Traceback" not in server.output
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Iterator[int]:
+    """`headserve serve` as the first process of a container whose disk is so slow that its first import never ends."""
+    try:
+        subprocess.run([*AS_THE_FIRST, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs unshare, of util-linux, and the right to have a namespace of processes: {error}")
+    reached = tmp_path / "reached"
+    slow = f"import pathlib, time\npathlib.Path({str(reached)!r}).touch()\nwhile True: time.sleep(1)\n"
+    for name in ("typer", "structlog", "pydantic"):
+        (tmp_path / f"{name}.py").write_text(slow)
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{REPOSITORY}"}
+    command = [*AS_THE_FIRST, sys.executable, "-m", "service", "serve", "--models", str(tmp_path)]
+    with subprocess.Popen(command, env=environment) as process:
+        try:
+            until(lambda: reached.exists() or process.poll() is not None)
+            assert process.poll() is None
+            yield int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text())
+        finally:
+            process.kill()
+
+
+def test_the_first_process_of_a_container_can_be_stopped_while_it_imports(first: int) -> None:
+    os.kill(first, signal.SIGTERM)
+    until(lambda: not Path(f"/proc/{first}").exists())
 
 
 @BOTH

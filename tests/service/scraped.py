@@ -7,6 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 Key = tuple[str, frozenset[tuple[str, str]]]
 Value = Callable[..., float | None]
+REQUESTS = {
+    "headserve_requests_total": ("model", "version", "api", "status"),
+    "headserve_head_requests_total": ("model", "version", "api", "head", "status"),
+}
 
 
 def samples(client: httpx.Client) -> dict[Key, float]:
@@ -34,13 +38,12 @@ def rise(client: httpx.Client, ask: Callable[[], httpx.Response], status: int = 
 
 
 def requests(client: httpx.Client, ask: Callable[[], httpx.Response]) -> dict[tuple[str, ...], float]:
-    """By how much `headserve_requests_total` rises, by model, version, protocol, head and status."""
+    """By how much `headserve_requests_total` and `headserve_head_requests_total` rise, by the values of their labels."""
     before = samples(client)
     ask()
     after = samples(client)
-    names = ("model", "version", "api", "head", "status")
     return {
-        tuple(dict(labels)[label] for label in names): value - before.get((name, labels), 0)
+        tuple(dict(labels)[label] for label in REQUESTS[name]): value - before.get((name, labels), 0)
         for (name, labels), value in after.items()
-        if name == "headserve_requests_total" and value != before.get((name, labels), 0)
+        if name in REQUESTS and value != before.get((name, labels), 0)
     }

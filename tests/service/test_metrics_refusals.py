@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from service import Settings, create_app
-from tests.service.scraped import values
+from tests.service.scraped import requests, values
 from tests.waiting import until
 
 
@@ -37,10 +37,16 @@ def test_rejected_and_expired(small):
     value = values(small)
     assert value("expired_total", **slow) == 1
     assert value("rejected_total", **slow) == statuses.count(429)
-    counts = [value("requests_total", api="native", head="slow", status=status, **slow) for status in ("200", "429", "504")]
-    assert counts == [statuses.count(200), statuses.count(429), 1]
+    for name, of in (("requests_total", {}), ("head_requests_total", {"head": "slow"})):
+        counts = [value(name, api="native", status=status, **of, **slow) for status in ("200", "429", "504")]
+        assert counts == [statuses.count(200), statuses.count(429), 1]
     assert value("request_seconds_count", outcome="success", **slow) == statuses.count(200)
     assert value("request_seconds_count", outcome="fail", **slow) == statuses.count(429) + 1
+
+
+def test_loading_by_hand_without_the_admin_key(small):
+    for verb in ("load", "unload"):
+        assert requests(small, lambda verb=verb: small.post(f"/v2/repository/models/slow/{verb}")) == {("", "", "v2", "403"): 1}
 
 
 def test_a_client_that_hangs_up(small):
@@ -52,7 +58,7 @@ def test_a_client_that_hangs_up(small):
             b"POST /models/slow/predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(content) + content
         )
         until(lambda: small.get("/models").json()["models"][0]["versions"][0]["requests"], "it has come")
-    until(lambda: values(small)("requests_total", api="native", head="slow", status="499", **slow), "it is counted")
+    until(lambda: values(small)("requests_total", api="native", status="499", **slow), "it is counted")
     assert values(small)("request_seconds_count", outcome="fail", **slow) == 1
 
 

@@ -1,9 +1,13 @@
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 import service
+import service.__main__
 
 
 def imported(statement: str, *modules: str) -> list[str]:
@@ -27,6 +31,7 @@ def test_public_names():
         pytest.param("import service.codec.tfserving", ("tensorflow", "fastapi"), id="codec of /v1"),
         pytest.param("import service.codec.oip, service.codec.oip.describe", ("tensorflow", "fastapi"), id="codec of /v2"),
         pytest.param("import service.discovery", ("tensorflow", "fastapi"), id="discovery"),
+        pytest.param("import service.__main__", ("typer", "rich", "structlog", "pydantic"), id="start"),
         pytest.param("import service.cli, service.main", ("tensorflow", "fastapi"), id="command line"),
         pytest.param("import service; service.create_app", ("tensorflow",), id="application"),
         pytest.param("import service.servable", ("tensorflow", "fastapi"), id="servable"),
@@ -34,3 +39,8 @@ def test_public_names():
 )
 def test_heavy_libraries_are_imported_late(statement, absent):
     assert imported(statement, *absent) == []
+
+
+def test_the_command_begins_there():
+    command = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]["headserve"]
+    assert EntryPoint("headserve", command, "console_scripts").load() is service.__main__.main

@@ -14,6 +14,7 @@ from service.auth.keys import SCOPES
 from tests.service.keyed import WRONG, Keyed, error_of, started
 from tests.service.logged import lines_of
 from tests.service.raw import asked, head, statuses
+from tests.service.scraped import requests
 
 HEAT = {"title": "Heat", "year": 1995, "budget": 6e7}
 ROWS = {"instances": [HEAT]}
@@ -263,21 +264,43 @@ def test_the_document_says_how_a_key_is_refused(keyed):
             assert {"Retry-After", "RateLimit-Reset"} <= its["responses"]["429"]["headers"].keys()
 
 
-def test_refused_requests_are_counted(keyed):
-    def counted() -> dict[tuple[str, str], float]:
-        page = keyed.ask("GET", "/metrics", "read").text
-        of_none = r'headserve_requests_total\{api="(\w+)",head="",model="",status="(\d+)",version=""\} (\S+)'
-        return {(api, status): float(count) for api, status, count in re.findall(of_none, page)}
+@pytest.fixture
+def scraping(keyed):
+    """A client whose key may read metrics."""
+    with httpx.Client(base_url=keyed.client.base_url, headers={"x-api-key": keyed.keys["read"]}) as client:
+        yield client
 
-    before = counted()
-    keyed.client.post("/models/films/predict", json=ROWS)
-    keyed.ask("GET", "/v1/models/films", WRONG)
-    keyed.ask("GET", "/v2/models/films", "predict")
+
+def refusals() -> Iterator[Any]:
+    """Every kind of path, refused for every reason that there is, with the protocol of the answer and its status."""
+    for path in (*PREDICTING, *READING, *OF_ALL, *CHANGING, "/nix"):
+        api = {"/v1": "v1", "/v2": "v2"}.get(path.lower()[:3], "native")
+        scope = "predict" if path in PREDICTING else "admin" if path in CHANGING else "read"
+        refused = [(None, 401), (WRONG, 401), ("over", 401), ("admin" if scope == "predict" else "predict", 403)]
+        # What is of all models shows what the key is for; metrics are of all.
+        refused += [("films", 403)] * (path == "/metrics" or "{model}" in path)
+        for key, status in refused:
+            yield pytest.param(path, key, api, status, id=f"{status} {'none' if key is None else key} {path}")
+
+
+@pytest.mark.parametrize(("path", "key", "api", "status"), list(refusals()))
+def test_refused_requests_are_counted(keyed, scraping, path, key, api, status):
+    """Once each, whatever was asked: a prediction for the model that the key is not for, everything else for none."""
+
+    def ask() -> httpx.Response:
+        answer = keyed.ask("POST" if path in (*PREDICTING, *CHANGING) else "GET", path.format(model="vectors"), key)
+        assert answer.status_code == status, answer.text
+        return answer
+
+    model = "vectors" if status == 403 and path in PREDICTING else ""
+    assert requests(scraping, ask) == {(model, "", api, str(status)): 1}
+
+
+@pytest.mark.parametrize(("path", "api"), [("/models", "native"), ("/v1/models/films", "v1"), ("/v2/models/films/infer", "v2")])
+def test_requests_beyond_the_rate_are_counted(keyed, scraping, path, api):
     while keyed.ask("GET", "/models", "few").status_code != 429:
         pass
-    added = {place: count - before.get(place, 0) for place, count in counted().items()}
-    told = {place: count for place, count in added.items() if count}
-    assert told == {("native", "401"): 1, ("v1", "401"): 1, ("v2", "403"): 1, ("native", "429"): 1}
+    assert requests(scraping, lambda: keyed.ask("GET", path, "few")) == {("", "", api, "429"): 1}
 
 
 def test_admin_loads_and_unloads(keyed):

@@ -1,6 +1,7 @@
 """`headserve keys` in this process, on a real file."""
 
 import json
+import os
 import re
 import stat
 import threading
@@ -110,6 +111,23 @@ def test_without_a_file(run, tmp_path):
     status, _, err = run("add", "x", "--keys-file", str(tmp_path / "nix" / "keys.json"))
     assert status == 2
     assert "cannot be written: No such file" in err
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["add", "x"], ["remove", "x"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("making", "message"),
+    [
+        pytest.param(lambda path: path.symlink_to(path), "Too many levels of symbolic links", id="a link to itself"),
+        pytest.param(lambda path: path.mkdir(), "it is no file", id="a folder"),
+        pytest.param(os.mkfifo, "it is no file", id="a pipe"),
+    ],
+)
+def test_what_is_no_file(run, tmp_path, arguments, making, message):
+    making(tmp_path / "keys.json")
+    status, _, err = run(*arguments)
+    assert status == 2
+    assert message in err
+    assert [child.name for child in tmp_path.iterdir()] == ["keys.json"]
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,19 @@
 """Keys that come, go, are used up, and files of them that are of no use, over real sockets."""
 
-from collections.abc import Iterator
+import os
+import resource
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
 from service import Settings, create_app
-from service.auth.keys import SCOPES
-from service.errors import ConfigError
+from service.auth.keys import SCOPES, KeyRing
+from service.auth.keys_file import MAX_BYTES, Keys
+from service.errors import ConfigError, UnauthorizedError
 from tests.service.keyed import WRONG, Keyed, error_of, started
 from tests.service.keyring import add_key, remove_key
 from tests.waiting import until
@@ -48,27 +55,155 @@ def test_a_changed_file_is_in_force_at_once(keyed):
     assert keyed.ask("GET", "/models", "read").status_code == 200
 
 
-@pytest.mark.parametrize("text", ["", "{", '{"keys": [{"id": "x"}]}', None])
-def test_a_broken_file_takes_no_key_away(keyed, text):
-    good, before = keyed.path.read_bytes(), keyed.log.getvalue().count("of no use")
-    if text is None:
-        keyed.path.unlink()
-    else:
-        keyed.path.write_text(text)
+def huge(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "gone": lambda path: None,
+    "empty": lambda path: path.write_text(""),
+    "half": lambda path: path.write_text("{"),
+    "no keys": lambda path: path.write_text('{"keys": [{"id": "x"}]}'),
+    "nested": lambda path: path.write_text('{"keys": ' + "[" * 100_000),
+    "huge": huge,
+    "a folder": Path.mkdir,
+    "a pipe that nobody writes to": os.mkfifo,
+    "a device that never ends": lambda path: path.symlink_to("/dev/zero"),
+    "a link to itself": lambda path: path.symlink_to(path),
+    "a link to nothing": lambda path: path.symlink_to("nix"),
+}
+
+
+@pytest.mark.parametrize("breaking", [pytest.param(breaking, id=name) for name, breaking in BROKEN.items()])
+def test_a_broken_file_takes_no_key_away(keyed, breaking):
+    aside, before = keyed.path.with_name("aside"), keyed.log.getvalue().count("of no use")
+    keyed.path.rename(aside)
+    breaking(keyed.path)
     try:
         until(lambda: keyed.log.getvalue().count("of no use") > before)
         assert keyed.ask("GET", "/models", "read").status_code == 200
     finally:
         news = keyed.log.getvalue().count("keys are new")
-        keyed.path.write_bytes(good)
+        if keyed.path.is_dir():
+            keyed.path.rmdir()
+        aside.replace(keyed.path)
         until(lambda: keyed.log.getvalue().count("keys are new") > news)
 
 
-@pytest.mark.parametrize("text", [None, "", "[]", '{"keys": 1}', '{"keys": [], "more": 1}'])
-def test_a_server_does_not_start_with_a_broken_file(tmp_path, text):
+@pytest.mark.parametrize("breaking", [pytest.param(breaking, id=name) for name, breaking in BROKEN.items()])
+def test_a_server_does_not_start_with_a_broken_file(tmp_path, breaking):
+    breaking(tmp_path / "keys.json")
+    with pytest.raises(ConfigError, match=r"keys\.json"):
+        create_app(Settings(models=tmp_path, keys_file=tmp_path / "keys.json"))
+
+
+def test_a_broken_file_is_told_once(tmp_path, caplog):
+    """Though it is tried again with every look."""
     path = tmp_path / "keys.json"
-    if text is not None:
-        path.write_text(text)
+    add_key(path, "read", "read")
+    keys, good = Keys(path), path.read_bytes()
+    for _ in range(2):
+        path.write_text("{")
+        for _ in range(5):
+            keys.polled.look()
+        path.write_bytes(good)
+        keys.polled.look()
+    assert (caplog.text.count("of no use"), caplog.text.count("keys are new")) == (2, 2)
+
+
+def test_a_mistake_everywhere_is_told_in_short(tmp_path):
+    (tmp_path / "keys.json").write_text('{"keys": [' + ",".join(["{}"] * 1000) + "]}")
+    with pytest.raises(ConfigError, match=r"keys\.0\.id: Field required.* and 4995 more\.$") as refused:
+        Keys(tmp_path / "keys.json")
+    assert len(refused.value.message) < 1000
+
+
+def has(ring: KeyRing, key: str) -> bool:
+    try:
+        return bool(ring.of({b"x-api-key": key.encode()}))
+    except UnauthorizedError:
+        return False
+
+
+def test_a_removed_key_is_out_though_the_first_look_found_no_descriptor_free(tmp_path):
+    """As under a flood of connections: the file has not changed any more when it can be read again."""
+    path = tmp_path / "keys.json"
+    stays, goes = (add_key(path, name, "read") for name in ("stays", "goes"))
+    keys = Keys(path)
+    remove_key(path, "goes")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            path.open()
+        keys.polled.look()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert has(keys.ring, goes)
+    keys.polled.look()
+    assert (has(keys.ring, goes), has(keys.ring, stays)) == (False, True)
+
+
+def test_a_link_to_the_file(keyed, tmp_path):
+    """As Kubernetes mounts a secret: it is turned to another file, and a file that it leads to changes."""
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    for path in (one, other):
+        shutil.copy(keyed.path, path)
+    new = add_key(other, "linked", "read")
+    aside, link = keyed.path.with_name("aside"), keyed.path.with_name("link")
+    shutil.copy2(keyed.path, aside)
+    for target, status in ((one, 401), (other, 200), (one, 401)):
+        link.symlink_to(target)
+        link.replace(keyed.path)
+        until(lambda status=status: keyed.ask("GET", "/models", new).status_code == status)
+    newer = add_key(keyed.path, "newer", "read")
+    assert keyed.path.is_symlink()
+    until(lambda: keyed.ask("GET", "/models", newer).status_code == 200)
+    aside.replace(keyed.path)
+    until(lambda: keyed.ask("GET", "/models", newer).status_code == 401)
+    assert keyed.ask("GET", "/models", "read").status_code == 200
+
+
+def test_no_kept_key_is_refused_and_no_removed_one_let_in_while_the_file_changes(keyed):
+    """A hundred times a second, by one who adds and removes; whoever has seen a newer key work is refused with an older one."""
+    ended, refused = threading.Event(), []
+
+    def change() -> None:
+        number = 0
+        while not ended.wait(0.01):
+            number += 1
+            add_key(keyed.path, f"noise{number}", "read")
+            remove_key(keyed.path, f"noise{number}")
+
+    def ask() -> None:
+        with httpx.Client(base_url=keyed.client.base_url, headers={"x-api-key": keyed.keys["read"]}) as client:
+            while not ended.is_set():
+                refused.extend(status for status in [client.get("/models").status_code] if status != 200)
+
+    threads = [threading.Thread(target=work) for work in (change, ask, ask)]
+    for thread in threads:
+        thread.start()
+    try:
+        before = add_key(keyed.path, "turn0", "read")
+        until(lambda: keyed.ask("GET", "/models", before).status_code == 200)
+        for turn in range(1, 20):
+            remove_key(keyed.path, f"turn{turn - 1}")
+            after = add_key(keyed.path, f"turn{turn}", "read")
+            until(lambda after=after: keyed.ask("GET", "/models", after).status_code == 200)
+            assert [keyed.ask("GET", "/models", before).status_code for _ in range(5)] == [401] * 5
+            before = after
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    assert refused == []
+
+
+@pytest.mark.parametrize("text", ["[]", '{"keys": 1}', '{"keys": [], "more": 1}'])
+def test_a_server_does_not_start_with_another_file(tmp_path, text):
+    path = tmp_path / "keys.json"
+    path.write_text(text)
     with pytest.raises(ConfigError, match=r"keys\.json"):
         create_app(Settings(models=tmp_path, keys_file=path))
 

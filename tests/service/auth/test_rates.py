@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from service.auth.keys import Key
+from service.auth.keys import Key, KeyRing
 from service.auth.keys_file import limit_of
 from service.auth.rates import Rates, Windows
 from service.errors import RateLimitedError
@@ -15,7 +15,8 @@ def key(name: str, rate: str | None) -> Key:
 def test_a_window_is_a_key_s_own_and_begins_anew(monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
-    rates, one, other = Rates(), key("one", "2/minute"), key("other", "1/minute")
+    one, other = key("one", "2/minute"), key("other", "1/minute")
+    rates = Rates(KeyRing([one, other]))
     for _ in range(3):
         rates.hit(one)
         now[0] += 20
@@ -30,16 +31,35 @@ def test_a_window_is_a_key_s_own_and_begins_anew(monkeypatch):
 def test_a_clock_that_is_set_back_locks_nobody_out(monkeypatch):
     now = [1_000_000.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
-    rates, one = Rates(), key("one", "1/second")
+    one = key("one", "1/second")
+    rates = Rates(KeyRing([one]))
     rates.hit(one)
     now[0] = 1000.0
     rates.hit(one)
 
 
 def test_without_a_limit():
-    rates, one = Rates(), key("one", None)
+    one = key("one", None)
+    rates = Rates(KeyRing([one]))
     for _ in range(1000):
         rates.hit(one)
+
+
+def test_keys_that_come_and_go_leave_nothing():
+    """Nor do limits that a key has no more; what a key has used stays used when others come and go."""
+    stays, ring = key("stays", "2/day"), KeyRing()
+    rates = Rates(ring)
+    ring.take([stays])
+    rates.hit(stays)
+    for number in range(100):
+        goes, changes = key(f"goes{number}", "1/day"), key("changes", f"{number + 1}/day")
+        ring.take([key("stays", "2/day"), goes, changes])
+        rates.hit(goes)
+        rates.hit(changes)
+        assert len(rates.windows) <= 3
+    rates.hit(stays)
+    with pytest.raises(RateLimitedError):
+        rates.hit(stays)
 
 
 def test_windows_are_a_storage_of_limits():
@@ -50,4 +70,7 @@ def test_windows_are_a_storage_of_limits():
     windows.clear("a")
     assert windows.get("a") == 0
     windows.incr("a", 60)
+    windows.incr("b", 60)
+    windows.keep({"b", "c"})
+    assert [windows.get("a"), windows.get("b"), len(windows)] == [0, 1, 1]
     assert windows.reset() == 1
