@@ -3,7 +3,7 @@
 A model whose one input takes serialized `tf.Example`s takes rows of features as well, where its graph says which it parses.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,9 +43,11 @@ def read_columns(columns: Any, spec: ModelSpec) -> dict[str, Array]:
     """The inputs' arrays from an object of columns, all of the same length."""
     if not isinstance(columns, dict):
         raise WrongTypeError(f"'inputs': expected an object of columns, but got {described(columns)}.")
+    if spec.features and columns.keys() != {spec.inputs[0].name}:
+        return {spec.inputs[0].name: _examples(_as_rows(columns, spec), spec)}
     _check_inputs(columns, spec.inputs, None)
     arrays: dict[str, Array] = {}
-    longest = ""
+    lengths: dict[str, int] = {}
     for tensor in spec.inputs:
         if columns.get(tensor.name) is None and not tensor.required:
             continue
@@ -54,16 +56,11 @@ def read_columns(columns: Any, spec: ModelSpec) -> dict[str, Array]:
             continue
         if not len(array):
             raise NoRowsError(f"Input {tensor.name!r} is empty; give at least one row.", input=tensor.name)
-        longest = longest or tensor.name
-        if len(array) != len(arrays[longest]):
-            raise WrongShapeError(
-                f"Columns must be of one length, but {longest!r} has {len(arrays[longest])} rows "
-                f"and {tensor.name!r} has {len(array)}.",
-                input=tensor.name,
-            )
-    if not longest and len(arrays) < len(spec.inputs):
+        lengths[tensor.name] = len(array)
+        _check_length(tensor.name, lengths)
+    if not lengths and len(arrays) < len(spec.inputs):
         raise NoRowsError("Every column is absent or null, so there are no rows; give at least one column of nulls.")
-    rows = len(arrays[longest]) if longest else 0
+    rows = next(iter(lengths.values()), 0)
     return {
         tensor.name: arrays[tensor.name] if tensor.name in arrays else tensors.missing_rows(tensor, rows)
         for tensor in spec.inputs
@@ -94,6 +91,29 @@ def _examples(rows: list[Any], spec: ModelSpec) -> Array:
         }
         examples[i] = serialized(there, f"Row {i}", floats)
     return examples
+
+
+def _as_rows(columns: dict[str, Any], spec: ModelSpec) -> list[dict[str, Any]]:
+    """The rows of columns of features."""
+    _check_inputs(columns, spec.features, None)
+    lengths: dict[str, int] = {}
+    for name, column in columns.items():
+        if not isinstance(column, list):
+            raise WrongTypeError(f"Column {name!r}: expected a list of values, but got {described(column)}.", input=name)
+        lengths[name] = len(column)
+        _check_length(name, lengths)
+    if not any(lengths.values()):
+        raise NoRowsError("The columns are empty; give at least one row.")
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _check_length(name: str, lengths: Mapping[str, int]) -> None:
+    """Raises unless the column has as many rows as the first one."""
+    first, rows = next(iter(lengths.items()))
+    if lengths[name] != rows:
+        raise WrongShapeError(
+            f"Columns must be of one length, but {first!r} has {rows} rows and {name!r} has {lengths[name]}.", input=name
+        )
 
 
 def _flat(value: Any, where: str) -> list[Any]:

@@ -73,3 +73,27 @@ def test_serialized_examples_are_taken_as_they_are(instances):
 def test_what_is_wrong_with_a_row_of_features(row, message):
     with pytest.raises(RequestError, match=re.escape(message)):
         rows_of([{"x": [1, 2]}, row], parsing())
+
+
+def test_columns_of_features_are_rows():
+    rows = [{"x": [1, 2], "tags": ["a"]}, {"x": [3, 4], "tags": None}]
+    columns = {name: [row[name] for row in rows] for name in ("x", "tags")}
+    body = orjson.dumps({"inputs": columns})
+    assert native.decode(body, parsing()).inputs["examples"].tolist() == rows_of(rows, parsing())
+    serialized = {"examples": ["a", {"b64": "YQ=="}]}
+    assert native.decode(orjson.dumps({"inputs": serialized}), parsing()).inputs["examples"].tolist() == [b"a", b"a"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        pytest.param({"x": [[1, 2]], "y": [1]}, "There is no input 'y'", id="unknown"),
+        pytest.param({"tags": [[]]}, "Input 'x' is missing", id="missing"),
+        pytest.param({"x": 1}, "Column 'x': expected a list of values, but got the number 1", id="no column"),
+        pytest.param({"x": [[1, 2]], "tags": []}, "'x' has 1 rows and 'tags' has 0", id="lengths"),
+        pytest.param({"x": [], "tags": []}, "The columns are empty", id="empty"),
+    ],
+)
+def test_what_is_wrong_with_columns_of_features(columns, message):
+    with pytest.raises(RequestError, match=re.escape(message)):
+        native.decode(orjson.dumps({"inputs": columns}), parsing())
