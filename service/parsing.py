@@ -48,16 +48,18 @@ class _Parser:
     def features(self) -> Iterator[InputSpec]:
         """What it reads."""
         loose_types = self._types("sparse_types") + self._types("ragged_value_types")
-        dense_types, shapes = self._types("Tdense"), attribute(self._node, "dense_shapes").list.shape
+        dense_types, shapes = self._types("Tdense"), attribute(self._node, "dense_shapes")
         if self._node.op == ONE_BY_ONE:
             middle, last = len(loose_types), len(loose_types) + len(dense_types)
             loose, dense, defaults = self._inputs[:middle], self._inputs[middle:last], self._inputs[last:]
         else:
             sparse, all_dense, ragged, *defaults = self._inputs
             loose, dense = [sparse, ragged], [all_dense]
+        if shapes is None or None in map(self._constant, (*loose, *dense)):
+            return
         for name, number in zip(self._strings(loose), loose_types, strict=False):
             yield InputSpec(name, DTYPES[number], (-1,), required=False)
-        for name, number, shape, default in zip(self._strings(dense), dense_types, shapes, defaults, strict=False):
+        for name, number, shape, default in zip(self._strings(dense), dense_types, shapes.list.shape, defaults, strict=False):
             sizes = tuple(dim.size for dim in shape.dim)
             # A first dimension of any size is filled up; else there is a default, which is empty where there is none.
             yield InputSpec(name, DTYPES[number], sizes, required=-1 not in sizes[:1] and self._is_empty(default))
@@ -73,10 +75,7 @@ class _Parser:
         return attribute(node, "value").tensor if node is not None and node.op == "Const" else None
 
     def _strings(self, tensors: Iterable[str]) -> list[str]:
-        constants = map(self._constant, tensors)
-        return [
-            value.decode(errors="replace") for constant in constants if constant is not None for value in constant.string_val
-        ]
+        return [value.decode(errors="replace") for tensor in tensors for value in self._constant(tensor).string_val]
 
     def _is_empty(self, tensor: str) -> bool:
         constant = self._constant(tensor)

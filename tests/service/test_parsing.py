@@ -79,6 +79,24 @@ def in_a_function(serialized: Any) -> Any:
     return tf.function(lambda examples: tf.identity(inner(examples)))(serialized)
 
 
+def with_keys_made_of_it(serialized: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.raw_ops.ParseExampleV2(
+        serialized=serialized,
+        names=[],
+        sparse_keys=tf.reshape(serialized[0], [1]),
+        dense_keys=["x"],
+        ragged_keys=tf.constant([], tf.string),
+        dense_defaults=[tf.constant([], tf.float32)],
+        num_sparse=1,
+        sparse_types=[tf.string],
+        ragged_value_types=[],
+        ragged_split_types=[],
+        dense_shapes=[[]],
+    )
+
+
 def in_two_steps(serialized: Any) -> Any:
     import tensorflow as tf
 
@@ -110,7 +128,8 @@ def test_ragged_features():
     [
         pytest.param(lambda serialized: serialized + "x", id="nothing is parsed"),
         pytest.param(lambda serialized: at_once(serialized + "x"), id="what is parsed is made of the input"),
+        pytest.param(with_keys_made_of_it, id="keys that are not constant"),
     ],
 )
 def test_nothing_is_known(build):
-    assert "examples" not in features_by_tensor(meta_graph(build))
+    assert not features_by_tensor(meta_graph(build)).get("examples")
