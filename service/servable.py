@@ -39,6 +39,9 @@ MAX_GRAPHS = 64
 TAG = "serve"
 """The graph of a SavedModel that is for serving."""
 
+PATTERN = frozenset("*?[\\")
+"""With these in it, TensorFlow takes the path of variables for a pattern, for the sake of its first format of them."""
+
 INTERNAL = "__saved_model_"
 """How signatures begin that TensorFlow writes for its own loaders."""
 
@@ -186,8 +189,12 @@ def _import(meta_graph: Any, clear_devices: bool) -> None:
 
 def _restore(session: Any, saver: Any, folder: Path) -> None:
     """Runs what reads the variables, and nothing else: a `Saver` of Python makes operations of its own where that fails."""
-    if saver.restore_op_name:
-        session.run(saver.restore_op_name, {saver.filename_tensor_name: str(folder / "variables" / "variables")})
+    if not saver.restore_op_name:
+        return
+    path = str(folder / "variables" / "variables")
+    if PATTERN.intersection(path):
+        raise ModelLoadError(f"{path} is a pattern to TensorFlow, which would read other files, too. Rename the folder.")
+    session.run(saver.restore_op_name, {saver.filename_tensor_name: path})
 
 
 def _initialize(session: Any, meta_graph: Any, folder: Path) -> None:
@@ -287,7 +294,8 @@ def _translated(model: str) -> Iterator[None]:
 
 _NOISE = re.compile(r"\{\{(function_node|node) [^}]*\}\}|\[\[.*?\]\]|\[Op:[^\]]*\](?:\s+name:)?", re.DOTALL)
 _FRAMING = re.compile(
-    r"^(Graph execution error:|Detected at node .*|<stack traces unavailable>|\(\d+\) .*most recent call last.*|File \".*"
+    r"^(Graph execution error:|Detected at node .*|Original stack trace for .*|"
+    r"<stack traces unavailable>|\(\d+\) .*most recent call last.*|File \".*"
     r"|Traceback .*|\d+ root error\(s\) found\.|\d+ successful operations\.|\d+ derived errors ignored\.)$"
 )
 

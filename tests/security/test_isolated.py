@@ -1,4 +1,4 @@
-"""Two models of one server that name their resources alike: neither sees the other's; and no request gives a handle of one."""
+"""Two models of one server: neither sees the other's resources or variables; and no request gives a handle of one."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -108,3 +108,25 @@ def test_a_request_gives_no_handle(tmp_path: Path) -> None:
         save(session, tmp_path / "1", {"serving_default": ("predict", {"handle": handle}, {"y": value})})
     with pytest.raises(ModelLoadError, match=r"An input of a signature is a resource, which no request can give"):
         load("model", 1, tmp_path / "1")
+
+
+def test_the_name_of_a_folder_is_no_pattern_for_those_of_others(tmp_path: Path) -> None:
+    """TensorFlow looks for variables of its first format with a pattern, which finds those of `secret` for `s*`."""
+    import tensorflow as tf
+
+    v1 = tf.compat.v1
+    for name, value in (("secret", 77.0), ("s*", 1.0)):
+        with tf.Graph().as_default(), v1.Session() as session:
+            x = v1.placeholder(tf.float32, [], name="x")
+            y = x * v1.get_variable("weight", initializer=value)
+            session.run(v1.global_variables_initializer())
+            save(session, tmp_path / name / "1", {"serving_default": ("predict", {"x": x}, {"y": y})})
+            for file in (tmp_path / name / "1" / "variables").iterdir():
+                file.unlink()
+            if name == "secret":
+                v1.train.Saver(write_version=1).save(session, str(tmp_path / name / "1" / "variables" / "variables"))
+    with pytest.raises(ModelLoadError, match=r"is a pattern to TensorFlow, which would read other files"):
+        load("s*", 1, tmp_path / "s*" / "1")
+    owner = load("secret", 1, tmp_path / "secret" / "1")
+    assert list(owner.run({"x": np.array(1, np.float32)}, owner.spec.outputs).values()) == [77]
+    owner.close()

@@ -45,7 +45,6 @@ def server(hostile: Path) -> Iterator[Server]:
         yield running
     finally:
         code = running.stop()
-        running.process.stdout and running.process.stdout.close()
     assert code == 0
 
 
