@@ -41,6 +41,9 @@ MAX_GRAPHS = 64
 TAG = "serve"
 """The graph of a SavedModel that is for serving."""
 
+PATTERN = frozenset("*?[\\")
+"""With these in it, TensorFlow takes the path of variables for a pattern, for the sake of its first format of them."""
+
 INTERNAL = "__saved_model_"
 """How signatures begin that TensorFlow writes for its own loaders."""
 
@@ -114,6 +117,7 @@ def load(
         tensors: TensorNames = {
             key: {output: info.name for output, info in definition.outputs.items()} for key, definition in definitions.items()
         }
+        dtypes = {tensor.dtype: _array_dtype(tensor.dtype) for signature in signatures.values() for tensor in signature.inputs}
         described = _signature_tensors(definitions, features_by_tensor(meta_graph))
         spec = replace(layout(name, version, signatures, card, tensors), tensors=described)
         if card is None and spec.features:
@@ -139,7 +143,6 @@ def load(
         graph.cache_clear()
         session.close()
 
-    dtypes = {tensor.dtype: _array_dtype(tensor.dtype) for signature in signatures.values() for tensor in signature.inputs}
     return Servable(spec, device, fetches, graph, dtypes, close)
 
 
@@ -162,9 +165,8 @@ def _loaded(
     with tf.Graph().as_default() as graph, tf.device(device):
         session = tf.compat.v1.Session(graph=graph, config=session_config(compute))
         try:
-            saver = tf.compat.v1.train.import_meta_graph(meta_graph, clear_devices=device is not None)
-            if saver is not None:  # there are variables
-                saver.restore(session, str(folder / "variables" / "variables"))
+            _import(meta_graph, clear_devices=device is not None)
+            _restore(session, meta_graph.saver_def, folder)
             _initialize(session, meta_graph, folder)
             named = sorted(meta_graph.signature_def.items())
             # Copies: a member of a protocol buffer keeps the whole of it in memory, constants and all.
@@ -177,6 +179,27 @@ def _loaded(
             session.close()
             raise
     return session, definitions, fetchable
+
+
+def _import(meta_graph: Any, clear_devices: bool) -> None:
+    """Puts the graph into the one that is made, and no collections: Python would make objects of them that nobody looked at."""
+    import tensorflow as tf
+
+    if clear_devices:
+        for node in meta_graph.graph_def.node:
+            node.device = ""
+    producer = meta_graph.meta_info_def.stripped_op_list if meta_graph.meta_info_def.HasField("stripped_op_list") else None
+    tf.graph_util.import_graph_def(meta_graph.graph_def, name="", producer_op_list=producer)
+
+
+def _restore(session: Any, saver: Any, folder: Path) -> None:
+    """Runs what reads the variables, and nothing else: a `Saver` of Python makes operations of its own where that fails."""
+    if not saver.restore_op_name:
+        return
+    path = str(folder / "variables" / "variables")
+    if PATTERN.intersection(path):
+        raise ModelLoadError(f"{path} is a pattern to TensorFlow, which would read other files, too. Rename the folder.")
+    session.run(saver.restore_op_name, {saver.filename_tensor_name: path})
 
 
 def _initialize(session: Any, meta_graph: Any, folder: Path) -> None:
@@ -251,10 +274,13 @@ def _tensor_spec(name: str, info: Any) -> TensorSpec:
 
 
 def _array_dtype(dtype: str) -> Any:
-    """NumPy's dtype of the arrays that a tensor is fed with; any other where it has none."""
+    """NumPy's dtype of the arrays that a tensor is fed with."""
     import tensorflow as tf
 
-    return np.dtype(tf.dtypes.as_dtype(dtype).as_numpy_dtype)
+    try:
+        return np.dtype(tf.dtypes.as_dtype(dtype).as_numpy_dtype)
+    except KeyError:
+        raise ModelLoadError(f"An input of a signature is a {dtype}, which no request can give; export a tensor.") from None
 
 
 def _find(tensors: Sequence[TensorSpec], name: str) -> TensorSpec:
@@ -280,7 +306,8 @@ def _translated(model: str) -> Iterator[None]:
 
 _NOISE = re.compile(r"\{\{(function_node|node) [^}]*\}\}|\[\[.*?\]\]|\[Op:[^\]]*\](?:\s+name:)?", re.DOTALL)
 _FRAMING = re.compile(
-    r"^(Graph execution error:|Detected at node .*|<stack traces unavailable>|\(\d+\) .*most recent call last.*|File \".*"
+    r"^(Graph execution error:|Detected at node .*|Original stack trace for .*|"
+    r"<stack traces unavailable>|\(\d+\) .*most recent call last.*|File \".*"
     r"|Traceback .*|\d+ root error\(s\) found\.|\d+ successful operations\.|\d+ derived errors ignored\.)$"
 )
 

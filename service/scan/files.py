@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from service.scan.findings import Finding
-from service.scan.graph import Graph, Place, data_inputs, tensor_name
+from service.scan.graph import Graph, Place, data_inputs, node_of, tensor_name
 from service.scan.operations import RESTORERS, VOCABULARIES, WRITERS
 
 INIT = "__saved_model_init_op"
@@ -56,7 +56,9 @@ class _Places:
         self._started = graph.reached([*outputs.get(INIT, ()), *listed])
         self._restored = graph.reached([meta_graph.saver_def.restore_op_name])
         self._file_name: Place = (None, tensor_name(meta_graph.saver_def.filename_tensor_name))
-        self._assets: set[Place] = {(None, tensor_name(tensor)) for tensor in assets}
+        # Assets are fed when tables are initialized. When variables are restored before, a constant of the model is there.
+        fed = (tensor for tensor in assets if not self._restored.has((None, node_of(tensor))))
+        self._assets: set[Place] = {(None, tensor_name(tensor)) for tensor in fed}
 
     def writer(self, node: Any, place: Place) -> str | None:
         """A saver's, as long as nothing runs it and it writes to where it is told."""

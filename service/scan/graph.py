@@ -5,7 +5,7 @@ name, None for the graph itself, and the name of a node or a tensor in it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -48,7 +48,8 @@ class Graph:
         self.main = Scope(None, {node.name: node for node in meta_graph.graph_def.node})
         self.functions = {function.signature.name: _function(function) for function in library.function}
         self.scopes: dict[str | None, Scope] = {None: self.main, **self.functions}
-        self._gradients = {gradient.function_name: gradient.gradient_func for gradient in library.gradient}
+        self._stand_ins = _stand_ins(library, self.functions.keys())
+        self._standing_in = {name for names in self._stand_ins.values() for name in names}
 
     def node(self, place: Place) -> Any:
         """The node at a place, None where there is none."""
@@ -118,13 +119,14 @@ class Graph:
         found = {node.op}
         for value in node.attr.values():
             found.update(functions_in(value))
-        found |= {self._gradients[name] for name in found & self._gradients.keys()}
         return found & self.functions.keys()
 
     @cached_property
     def _calls(self) -> dict[str, set[str]]:
+        """For each function those that may be run where it is called: what its nodes name, and what stands in for it."""
         return {
-            name: set().union(*(self._called[name, node] for node in scope.nodes)) for name, scope in self.functions.items()
+            name: set(self._stand_ins.get(name, ())).union(*(self._called[name, node] for node in scope.nodes))
+            for name, scope in self.functions.items()
         }
 
     @cached_property
@@ -141,13 +143,13 @@ class Graph:
         """What callers give for an argument of a function; None where that is not certain."""
         function, name = argument
         scope = self.scopes[function]
-        if function is None or name not in scope.arguments or not scope.simple:
+        if function is None or function in self._standing_in or name not in scope.arguments or not scope.simple:
             return None
         index = scope.arguments.index(name)
         given: list[Place] = []
         for caller, node in self._sites[function]:
             inputs = list(data_inputs(node))
-            if node.op not in {*CALLS, function} or index >= len(inputs):
+            if not _calls(node, function) or index >= len(inputs):
                 return None
             given.append((caller, inputs[index]))
         return given
@@ -212,6 +214,34 @@ def _shared_name(node: Any) -> bytes | None:
     return bytes(value.s) if value.WhichOneof("value") == "s" else None
 
 
+def _calls(node: Any, function: str) -> bool:
+    """Whether the node does nothing with functions but call this one, with its inputs as arguments."""
+    named = [name for value in node.attr.values() for name in functions_in(value)]
+    return named == [function] if node.op in CALLS else node.op == function and not named
+
+
+def _stand_ins(library: Any, functions: Collection[str]) -> dict[str, list[str]]:
+    """For each function others that TensorFlow may run instead of it: its gradient, and one that implements the same.
+
+    Functions whose `api_implements` is the same are exchanged for the one that prefers the device of the call. Here each leads
+    to the next, and the last to the first.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    alike: dict[bytes, list[str]] = defaultdict(list)
+    for gradient in library.gradient:
+        if gradient.gradient_func in functions:
+            found[gradient.function_name].append(gradient.gradient_func)
+    for function in library.function:
+        interface = attribute(function, "api_implements")
+        if interface is not None:
+            alike[interface.s].append(function.signature.name)
+    for names in alike.values():
+        for name, other in zip(names, [*names[1:], names[0]], strict=True):
+            if other != name:
+                found[name].append(other)
+    return found
+
+
 def _function(function: Any) -> Scope:
     arguments = function.signature.input_arg
     return Scope(
@@ -222,13 +252,22 @@ def _function(function: Any) -> Scope:
     )
 
 
-def functions_in(value: Any) -> Iterator[str]:
-    """The functions that an attribute's value names, those that it passes on among them."""
+def values_in(value: Any) -> Iterator[Any]:
+    """An attribute's value, and those that it passes on to the functions that it names."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
-        kind = value.WhichOneof("value")
-        named = [value.func] if kind == "func" else value.list.func if kind == "list" else ()
-        for function in named:
-            yield function.name
+        yield value
+        for function in _named_in(value):
             waiting += function.attr.values()
+
+
+def functions_in(value: Any) -> Iterator[str]:
+    """The functions that an attribute's value names, those that it passes on among them."""
+    return (function.name for passed in values_in(value) for function in _named_in(passed))
+
+
+def _named_in(value: Any) -> Sequence[Any]:
+    kind = value.WhichOneof("value")
+    named: Sequence[Any] = [value.func] if kind == "func" else value.list.func if kind == "list" else ()
+    return named

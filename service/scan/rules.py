@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from service.scan import files
 from service.scan.findings import Finding, shown
-from service.scan.graph import Graph, attribute, functions_in
+from service.scan.graph import Graph, attribute, functions_in, values_in
 from service.scan.operations import FILES, UNKNOWN, allowed, refused
 
 ASSETS = "saved_model_assets"
@@ -19,12 +19,16 @@ _STREAMS = frozenset({b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log
 
 
 class Rule(NamedTuple):
-    """An operation that is allowed as long as an attribute, where it is given, is of that kind and fits."""
+    """An operation that is allowed as long as an attribute is of that kind and fits.
+
+    `default` says whether it fits where it is not given.
+    """
 
     attribute: str
     kind: str
     fits: Callable[[Any], bool]
     reason: str
+    default: bool = True
 
 
 def _within(source: bytes) -> bool:
@@ -39,6 +43,7 @@ RULES = {
     "DeserializeSparse": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "DeserializeManySparse": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "RestoreV2": Rule("dtypes", "list", lambda dtypes: _HANDLES.isdisjoint(dtypes.type), _NO_HANDLES),
+    "Empty": Rule("init", "b", bool, "gives out memory with what others have left in it", default=False),
     "PrintV2": Rule("output_stream", "s", lambda stream: stream in _STREAMS, "prints to a file"),
     "FixedUnigramCandidateSampler": Rule("vocab_file", "s", lambda name: not name, "reads a file"),
     "DecodeProtoV2": Rule("descriptor_source", "s", _within, _NO_DESCRIPTORS),
@@ -59,6 +64,7 @@ def _meta_graph(meta_graph: Any) -> Iterator[Finding]:
     ]
     functions = {name for name, _ in bodies[1:]}
     yield from _twice("function", (name for name, _ in bodies[1:]), None)
+    yield from _library(library, functions)
     special = False
     for function, nodes in bodies:
         yield from _twice("node", (node.name for node in nodes), function)
@@ -73,6 +79,17 @@ def _meta_graph(meta_graph: Any) -> Iterator[Finding]:
     )
     if special:
         yield from files.findings(Graph(meta_graph), meta_graph, assets)
+
+
+def _library(library: Any, functions: set[str]) -> Iterator[Finding]:
+    """What is wrong with functions by their names: they hide an operation, or gradients are none of them."""
+    for name in sorted(functions & (allowed() | FILES)):
+        yield Finding(f"a function of the name {shown(name)}", "is there; that is an operation's name")
+    for gradient in library.gradient:
+        for name in (gradient.function_name, gradient.gradient_func):
+            if name not in functions:
+                of = shown(gradient.function_name)
+                yield Finding(f"the gradient of {of}", f"names {shown(name)}, which is no function of the model")
 
 
 def assets_of(meta_graph: Any) -> dict[str, str]:
@@ -101,12 +118,16 @@ def _strange_call(node: Any, functions: Collection[str | None]) -> str | None:
         for name in functions_in(value):
             if name not in functions:
                 return f"calls {shown(name)}, which is no function of the model; an operation of that name would be run"
+        if any(passed.WhichOneof("value") == "placeholder" for passed in values_in(value)):
+            return "has an attribute that its function's callers give, a function to call for instance"
     return None
 
 
 def _fits(rule: Rule, value: Any) -> bool:
     """Whether the value, None where there is none, is as it must be; a caller's, which is not known, is not."""
-    return value is None or (value.WhichOneof("value") == rule.kind and rule.fits(getattr(value, rule.kind)))
+    if value is None:
+        return rule.default
+    return value.WhichOneof("value") == rule.kind and rule.fits(getattr(value, rule.kind))
 
 
 def _twice(what: str, names: Iterable[str], function: str | None) -> Iterator[Finding]:

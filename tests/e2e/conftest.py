@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,7 +55,9 @@ class Server:
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "service.main", "serve", "--models", str(models), "--port", str(port)]
         command += flags
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # A pipe that nobody reads would be full at some time, and stop the server.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - until `stop`
+        self.process = subprocess.Popen(command, stdout=self._output, stderr=subprocess.STDOUT)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     def wait_until_ready(self) -> None:
@@ -71,14 +74,17 @@ class Server:
         raise AssertionError("The server was not ready in time.")
 
     def output(self) -> str:
-        assert self.process.stdout is not None
-        return self.process.stdout.read().decode()
+        """What it has said, once it has ended."""
+        self._output.seek(0)
+        return self._output.read().decode()
 
     def stop(self) -> int:
         """Its exit code after SIGTERM."""
         self.client.close()
         self.process.terminate()
-        return self.process.wait(timeout=30)
+        code = self.process.wait(timeout=30)
+        self._output.close()
+        return code
 
 
 @pytest.fixture(scope="session")
@@ -89,5 +95,4 @@ def server(models: Path) -> Iterator[Server]:
         yield running
     finally:
         code = running.stop()
-        running.process.stdout and running.process.stdout.close()
     assert code == 0

@@ -38,7 +38,6 @@ def half_plus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
     finally:
         assert running.stop() == 0
-        running.process.stdout and running.process.stdout.close()
 
 
 @pytest.mark.parametrize(("command", "shown"), lines())

@@ -53,5 +53,4 @@ def test_the_server_outlives_them(tmp_path: Path) -> None:
         assert [model["error"] for model in failed if not model["error"] or "Traceback" in model["error"]] == []
     finally:
         code = server.stop()
-        server.process.stdout and server.process.stdout.close()
     assert code == 0

@@ -13,9 +13,12 @@ from service.model import load
 from service.model_options import ModelOptions
 from tests.e2e.conftest import Server
 from tests.security.hostile import HOSTILE, WRITES_WHEN_CALLED, harmless
+from tests.security.rewired import READ_WHEN_LOADED, REWIRED, SERVED, write_file_by_a_saver_of_python
 from tests.waiting import until
 
 pytestmark = pytest.mark.e2e
+
+ATTACKS = HOSTILE | REWIRED
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hostile(tmp_path_factory: pytest.TempPathFactory, targets: Path) -> Path:
     """A models folder with a version of each, and a harmless model that is to get a hostile second version."""
     folder = tmp_path_factory.mktemp("hostile")
-    for name, (export, _) in HOSTILE.items():
+    for name, (export, _) in ATTACKS.items():
         export(folder / name / "1", targets / name)
     harmless(folder / "harmless" / "1", targets / "harmless")
     return folder
@@ -42,7 +45,6 @@ def server(hostile: Path) -> Iterator[Server]:
         yield running
     finally:
         code = running.stop()
-        running.process.stdout and running.process.stdout.close()
     assert code == 0
 
 
@@ -52,7 +54,7 @@ def ready_or_failed(server: Server) -> bool:
         found = models(server)
     except Exception:  # it does not listen yet
         return False
-    return len(found) == len(HOSTILE) + 1 and all(model["state"] != "loading" for model in found.values())
+    return len(found) == len(ATTACKS) + 1 and all(model["state"] != "loading" for model in found.values())
 
 
 def models(server: Server) -> dict[str, Any]:
@@ -67,14 +69,14 @@ def written(targets: Path, name: str) -> list[Path]:
     return [path for path in targets.iterdir() if path.name.partition(".")[0] == name]
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", ATTACKS)
 def test_it_is_refused_by_name_and_runs_nothing(server: Server, targets: Path, name: str) -> None:
     model = models(server)[name]
     assert model["state"] == "failed"
-    assert HOSTILE[name][1] in model["error"]
+    assert ATTACKS[name][1] in model["error"]
     assert "set trusted = true" in model["error"]
     assert predict(server, name) == 503
-    assert written(targets, name) == []
+    assert [path for path in written(targets, name) if name not in READ_WHEN_LOADED] == []
 
 
 def test_the_harmless_one_is_served(server: Server) -> None:
@@ -93,18 +95,18 @@ def test_a_hostile_version_leaves_the_one_before_it_in_service(server: Server, h
     assert written(targets, "loaded") == []
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "harmless"])
+@pytest.mark.parametrize("name", [*ATTACKS, "harmless"])
 def test_inspect_shows_the_same(hostile: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     status = scan(hostile / name / "1")
     out = capsys.readouterr().out
     assert status == (0 if name == "harmless" else 1)
-    assert HOSTILE[name][1] in out if name in HOSTILE else "nothing found" in out
+    assert ATTACKS[name][1] in out if name in ATTACKS else "nothing found" in out
 
 
-@pytest.mark.parametrize("name", ["loaded", *WRITES_WHEN_CALLED])
+@pytest.mark.parametrize("name", ["loaded", "implementation", "default", *WRITES_WHEN_CALLED])
 def test_a_trusted_one_does_what_it_was_made_for(tmp_path: Path, name: str) -> None:
     """The attacks are real: without the scan, the file would be there."""
-    export, _ = HOSTILE[name]
+    export, _ = ATTACKS[name]
     (tmp_path / "targets").mkdir()
     export(tmp_path / name / "1", tmp_path / "targets" / name)
     with pytest.raises(ModelLoadError, match=r"could do more than compute"):
@@ -114,6 +116,41 @@ def test_a_trusted_one_does_what_it_was_made_for(tmp_path: Path, name: str) -> N
     model.warm_up()
     model.close()
     assert written(tmp_path / "targets", name) != []
+
+
+@pytest.mark.parametrize("name", READ_WHEN_LOADED)
+def test_a_trusted_one_reads_what_it_was_made_for(tmp_path: Path, name: str) -> None:
+    """The attacks are real: without the scan, it would answer with the lines of the file."""
+    export, _ = ATTACKS[name]
+    export(tmp_path / name / "1", tmp_path / "target")
+    with pytest.raises(ModelLoadError, match=r"could do more than compute"):
+        load(name, 1, tmp_path / name / "1", ModelOptions())
+    (lines,) = answered(tmp_path / name / "1", SERVED)
+    assert lines.tolist() == [b"secret"]
+
+
+def answered(folder: Path, key: str) -> list[Any]:
+    """The outputs of that key of the model, which is trusted."""
+    import numpy as np
+
+    from service.servable import load
+
+    model = load("model", 1, folder)
+    try:
+        answer = model.run({"x": np.ones(1, np.float32)}, model.spec.outputs)
+        return [value for (_, name), value in answer.items() if name == key]
+    finally:
+        model.close()
+
+
+def test_a_model_without_a_saver_is_not_given_one(tmp_path: Path) -> None:
+    """Nothing in its graph writes unless it is run, and only a saver that the scan has not seen would run it."""
+    (tmp_path / "targets").mkdir()
+    write_file_by_a_saver_of_python(tmp_path / "saver" / "1", tmp_path / "targets" / "saver")
+    model = load("saver", 1, tmp_path / "saver" / "1", ModelOptions())
+    model.warm_up()
+    model.close()
+    assert written(tmp_path / "targets", "saver") == []
 
 
 def test_a_model_that_becomes_trusted_is_loaded(server: Server, hostile: Path, targets: Path) -> None:

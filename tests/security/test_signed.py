@@ -60,7 +60,6 @@ def server(models: Path, key: Path) -> Iterator[Server]:
         yield running
     finally:
         code = running.stop()
-        running.process.stdout and running.process.stdout.close()
     assert code == 0
 
 

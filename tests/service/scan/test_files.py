@@ -137,6 +137,47 @@ def test_a_table_that_requests_reach(nodes):
     assert "requests can reach it" in found(broken)[0]
 
 
+def test_an_asset_whose_path_is_taken_before_it_is_fed():
+    """Variables are restored before tables are initialized: what they keep of the constant is what the model wrote there."""
+    nodes = (*VARIABLE, node("restored", "NoOp", "^assign"), FILL)
+    functions, members = TABLE_FUNCTION, ASSET + INIT + SAVER
+    assert NOT_ASSET in found(model(*nodes, functions=functions, members=members))
+    assert found(model(*VARIABLE, node("restored", "NoOp"), FILL, functions=functions, members=members)) == []
+
+
+SAME = "attr { key: 'api_implements' value { s: 'same' } }"
+
+
+@pytest.mark.parametrize(
+    ("called", "message"),
+    [
+        pytest.param(call("y", "harmless", "c"), "requests can reach it", id="served"),
+        pytest.param(call("init", "harmless", "c"), "it is run when the model is loaded", id="at the start"),
+        pytest.param(call("restored", "harmless", "c"), "it is run when the model is loaded", id="when restored"),
+        pytest.param(node("y", "harmless", "c"), "requests can reach it", id="by name"),
+        pytest.param(node("y", "SymbolicGradient", f="func { name: 'f' }"), "requests can reach it", id="as a gradient"),
+    ],
+)
+def test_a_writer_in_another_implementation_of_what_is_run(called, message):
+    functions = SAVE_FUNCTION.replace("node_def", f"{SAME} node_def", 1)
+    functions += f"function {{ signature {{ name: 'harmless' input_arg {{ name: 'file' }} }} {SAME} }}"
+    functions += "function { signature { name: 'f' } } gradient { function_name: 'f' gradient_func: 'harmless' }"
+    nodes = (node("file", "Placeholder"), node("c", "Const"), call("saved", "save", "file"), called)
+    assert message in found(model(*nodes, functions=functions, members=SAVER + SERVED + INIT))[0]
+    alone = functions.replace("'same'", "'another'", 1)
+    assert found(model(*nodes, functions=alone, members=SAVER + SERVED + INIT)) == []
+
+
+@pytest.mark.parametrize("restored", ["harmless", "restore"])
+def test_a_restorer_that_is_another_implementation(restored):
+    """What it is called with is certain only where nothing else may be run instead of another function."""
+    functions = RESTORE_FUNCTION.replace("node_def", f"{SAME} node_def", 1)
+    functions += f"function {{ signature {{ name: 'harmless' input_arg {{ name: 'file' }} }} {SAME} }}"
+    nodes = (node("file", "Placeholder"), node("c", "Const"), call("own", "restore", "file"), call("other", restored, "c"))
+    broken = model(*nodes, node("restored", "NoOp", "^own", "^other"), functions=functions, members=SAVER)
+    assert "reads a file that is not the model's variables" in found(broken)[0]
+
+
 def test_a_savers_own_files():
     nodes = (node("file", "Placeholder"), call("saved", "save", "file"), call("restored", "restore", "file"))
     assert found(model(*nodes, functions=SAVE_FUNCTION + RESTORE_FUNCTION, members=SAVER + SERVED + INIT)) == []

@@ -40,6 +40,17 @@ def found(model) -> list[str]:
             "'PrintV2' at node 'n' prints to a file",
             id="an attribute that the caller gives",
         ),
+        pytest.param("name: 'n' op: 'Empty'", "'Empty' at node 'n' gives out memory with what others have left", id="Empty"),
+        pytest.param(
+            "name: 'n' op: 'Empty' attr { key: 'init' value { b: false } }",
+            "'Empty' at node 'n' gives out memory with what others have left",
+            id="Empty as it is by default",
+        ),
+        pytest.param(
+            "name: 'n' op: 'PartitionedCall' attr { key: 'f' value { placeholder: 'f' } }",
+            "'PartitionedCall' at node 'n' has an attribute that its function's callers give",
+            id="a function that the caller gives",
+        ),
         pytest.param(
             "name: 'n' op: 'FixedUnigramCandidateSampler' attr { key: 'vocab_file' value { s: '/etc/passwd' } }",
             "'FixedUnigramCandidateSampler' at node 'n' reads a file",
@@ -88,6 +99,7 @@ def test_a_node(node: str, message: str) -> None:
         pytest.param("op: 'DecodeProtoV2' attr { key: 'descriptor_source' value { s: 'bytes://abc' } }", id="DecodeProtoV2"),
         pytest.param("op: 'Const' attr { key: 'dtype' value { type: DT_STRING } }", id="constant"),
         pytest.param("op: 'Assert'", id="Assert"),
+        pytest.param("op: 'Empty' attr { key: 'init' value { b: true } }", id="Empty with zeros"),
     ],
 )
 def test_a_node_that_is_allowed(node: str) -> None:
@@ -121,6 +133,34 @@ def test_a_function_that_is_not_there_may_be_an_operation(op: str, attr: str) ->
     (message,) = found(graph(f"node {{ name: 'n' op: '{op}' {CALL % attr} }}", function))
     assert f"'{op}' at node 'n' calls 'WriteFile', which is no function of the model" in message
     assert found(graph(f"node {{ name: 'n' op: '{op}' {CALL % attr.replace('WriteFile', 'f')} }}", function)) == []
+
+
+def test_a_function_that_is_passed_on_may_be_the_callers() -> None:
+    function = "function { signature { name: 'f' } }"
+    passed = CALL % "func { name: 'f' attr { key: 'g' value { placeholder: 'h' } } }"
+    (message,) = found(graph(f"node {{ name: 'n' op: 'MapDataset' {passed} }}", function))
+    assert "has an attribute that its function's callers give" in message
+
+
+@pytest.mark.parametrize(
+    ("function", "gradient", "messages"),
+    [
+        pytest.param("f", "g", [], id="a function"),
+        pytest.param("f", "WriteFile", ["the gradient of 'f' names 'WriteFile', which is no fu"], id="an operation"),
+        pytest.param("f", "", ["the gradient of 'f' names '', which is no function"], id="none"),
+        pytest.param("Add", "g", ["the gradient of 'Add' names 'Add', which is no function"], id="of an operation"),
+    ],
+)
+def test_a_gradient(function: str, gradient: str, messages: list[str]) -> None:
+    library = "function { signature { name: 'f' } } function { signature { name: 'g' } }"
+    library += f"gradient {{ function_name: '{function}' gradient_func: '{gradient}' }}"
+    assert [line[: len(message)] for line, message in zip(found(graph("", library)), messages, strict=True)] == messages
+
+
+@pytest.mark.parametrize("name", ["Identity", "PartitionedCall", "SaveV2"])
+def test_a_function_cannot_hide_an_operation(name: str) -> None:
+    (message,) = found(graph("", f"function {{ signature {{ name: '{name}' }} }}"))
+    assert message == f"a function of the name '{name}' is there; that is an operation's name"
 
 
 def test_every_graph_is_looked_at() -> None:
