@@ -11,6 +11,7 @@ TENSORFLOW = {
     "service/devices.py",
     "service/saved_model.py",
     "service/servable.py",
+    "service/session.py",
     "service/warmup.py",  # the requests in assets.extra are protobufs of TensorFlow
 }
 

@@ -179,11 +179,11 @@ def test_replicas_are_on_their_devices(models):
         from service.types import InferRequest
         folder = pathlib.Path({str(models)!r}) / "vectors" / "7"
         options = ModelOptions.model_validate({{"compute": {{"devices": ["CPU:0", "CPU:1"]}}}})
-        loaded, sessions = servable._loaded, []
+        loaded, sessions = servable.opened, []
         def remembered(*arguments):
             sessions.append(loaded(*arguments))
             return sessions[-1]
-        servable._loaded = remembered
+        servable.opened = remembered
         model = load("vectors", 7, folder, options, 1)
         model.warm_up()
         print(*model.devices)
