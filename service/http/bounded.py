@@ -6,7 +6,7 @@ The parser (llhttp) itself refuses what has two meanings: two lengths, a length 
 import asyncio
 import socket
 import struct
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
@@ -23,15 +23,27 @@ MAX_URL_BYTES = 8192
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
+class Handshaken(Protocol):
+    """What was there before https."""
+
+    def leave(self) -> None:
+        """Makes room."""
+
+
 class BoundedProtocol(OnePacketProtocol):
     """One connection. `bounded` makes the class that a server is given."""
 
     crowd: ClassVar[Crowd]
     max_header_bytes: ClassVar[int]
+    handshake: Handshaken | None = None
+    """What has had the connection's place, with https."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
         """A client has connected."""
         super().connection_made(transport)
+        if self.handshake is not None:
+            self.handshake.leave()
+            self.handshake = None
         self._head_bytes = 0  # of what is neither a whole head nor a body
         self._large = self._body_came = False
         self._why: HeadserveError | None = None
