@@ -16,6 +16,7 @@ from service.errors import HeadserveError, RequestError
 from service.http.crowd import Crowd, Place, Wait
 from service.http.one_packet import OnePacketProtocol
 from service.http.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
+from service.http.taken import Taken, acknowledged_bytes
 from service.statistics import Refusals
 
 MAX_HEADERS = 100
@@ -126,7 +127,8 @@ class BoundedProtocol(OnePacketProtocol):
         if self._over and self._last_word is None:
             return Place(Wait.END)
         if unsent := self.transport.get_write_buffer_size():
-            return Place(Wait.TAKEN, unsent)
+            acknowledged = acknowledged_bytes(self.transport.get_extra_info("socket"))
+            return Place(Wait.TAKEN, taken=Taken(self.joining.written_bytes - unsent, acknowledged))
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             reads = cycle.more_body and cycle.scope is self.scope and not self.pipeline and not self.flow.read_paused
