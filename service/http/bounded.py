@@ -13,6 +13,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from service.config import Settings
 from service.errors import HeadserveError, RequestError
+from service.http.after_head import AfterHead
 from service.http.crowd import Crowd, Place, Wait
 from service.http.one_packet import OnePacketProtocol
 from service.http.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
@@ -49,7 +50,7 @@ class BoundedProtocol(OnePacketProtocol):
         self._large = self._body_came = False
         self._why: HeadserveError | None = None
         self._last_word: HeadserveError | None = None
-        self._over = False
+        self._over = self._ends = self._parts = False
         if not self.crowd.enter(self):
             self._refuse(TooManyConnectionsError("Too many connections; come again, or raise HEADSERVE_MAX_CONNECTIONS."))
 
@@ -118,17 +119,30 @@ class BoundedProtocol(OnePacketProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._last_word is not None:
             self._say(self._last_word)
+        elif self._ends:
+            self._part()
+
+    def announce_end(self) -> None:
+        """The last request of now is answered with `Connection: close`, or the next one where its answer has begun."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server ends, and the connection when all requests of now are answered."""
+        self._ends = True
+        self.announce_end()
+        if self.cycle is None or self.cycle.response_complete:
+            self._part()
 
     def place(self) -> Place:
         """Where the connection is, for `Crowd`.
 
         The last request marks it, and stays in memory with the mark: its address alone might be the next one's, too.
         """
-        if self._over and self._last_word is None:
+        if self._over and self._last_word is None and (not self._parts or self._has_taken_all()):
             return Place(Wait.END)
-        if unsent := self.transport.get_write_buffer_size():
-            acknowledged = acknowledged_bytes(self.transport.get_extra_info("socket"))
-            return Place(Wait.TAKEN, taken=Taken(self.joining.written_bytes - unsent, acknowledged))
+        if (unsent := self.transport.get_write_buffer_size()) or self._parts:
+            return Place(Wait.TAKEN, taken=Taken(self.joining.written_bytes - unsent, self._acknowledged_bytes()))
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             reads = cycle.more_body and cycle.scope is self.scope and not self.pipeline and not self.flow.read_paused
@@ -147,12 +161,29 @@ class BoundedProtocol(OnePacketProtocol):
         elif wait is Wait.END:
             self.transport.abort()
         elif wait is Wait.NEXT or self.scope is None:
-            self.transport.close()
+            self._part()
         else:
             self._refuse(SlowRequestError(f"The {wait.value} of the request took too long to come."))
 
     def _should_upgrade(self) -> bool:
         return False
+
+    def _part(self) -> None:
+        """Closes the connection, once the client has taken its answers: closed at once, a late request would cut them off."""
+        if self.transport.is_closing() or self._over:
+            return
+        if self._has_taken_all() or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self._over = self._parts = True
+            self.transport.write_eof()
+
+    def _has_taken_all(self) -> bool:
+        acknowledged = self._acknowledged_bytes()
+        return acknowledged >= self.joining.written_bytes or not acknowledged  # nobody knows
+
+    def _acknowledged_bytes(self) -> int:
+        return acknowledged_bytes(self.transport.get_extra_info("socket"))
 
     def _check(self, hosts: int) -> None:
         """Raises what is wrong with the head, if anything; the parser makes an error of its own of it."""
@@ -190,7 +221,7 @@ class BoundedProtocol(OnePacketProtocol):
         """
         framing = [(name, value) for name, value in self.scope["headers"] if name in _FRAMING]
         if framing:
-            self.parser = httptools.HttpRequestParser(_AfterHead(self))
+            self.parser = httptools.HttpRequestParser(AfterHead(self))
             self.cycle.more_body = True
             self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % b"".join(b"%s: %s\r\n" % header for header in framing))
         else:
@@ -231,33 +262,6 @@ class BoundedProtocol(OnePacketProtocol):
             self.transport.write_eof()
         else:  # TLS says good-bye itself
             self.transport.close()
-
-
-class _AfterHead:
-    """Stands between a parser and the protocol for a head that the protocol has seen already."""
-
-    def __init__(self, protocol: BoundedProtocol):
-        self._protocol = protocol
-        self._seen = False
-        self.on_body = protocol.on_body
-        self.on_message_complete = protocol.on_message_complete
-
-    def on_message_begin(self) -> None:
-        if self._seen:
-            self._protocol.on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if self._seen:
-            self._protocol.on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._seen:
-            self._protocol.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self._seen:
-            self._protocol.on_headers_complete()
-        self._seen = True
 
 
 def bounded(settings: Settings, refusals: Refusals) -> type[BoundedProtocol]:

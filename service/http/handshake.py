@@ -63,6 +63,9 @@ class Handshake(asyncio.Protocol):
         self.bounded.crowd.cut("slow_handshake")
         self._task.cancel()
 
+    def announce_end(self) -> None:
+        """Its first answer will, in any case."""
+
     def shutdown(self) -> None:
         """The server ends."""
         self._task.cancel()

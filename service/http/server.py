@@ -92,8 +92,7 @@ class _Server(uvicorn.Server):
         if delay_s:
             # What is told below is told to the connections of now, too; idle ones stay open meanwhile.
             for connection in self.server_state.connections:
-                if (cycle := getattr(connection, "cycle", None)) is not None:
-                    cycle.keep_alive = False
+                connection.announce_end()  # type: ignore[union-attr] # they are all of ours
             await asyncio.sleep(delay_s)
         connect_no_more(sockets or ())
         await answer_the_last(self.server_state.connections)
