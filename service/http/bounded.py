@@ -22,6 +22,7 @@ from service.statistics import Refusals
 
 MAX_HEADERS = 100
 MAX_URL_BYTES = 8192
+VERSIONS = ("1.1", "1.0")
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -79,12 +80,15 @@ class BoundedProtocol(OnePacketProtocol):
             self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """The head is there: the request begins, unless its head is too large, or says not or twice for whom it is."""
-        headers, hosts = self.headers, 0
+        """The head is there: the request begins, unless its head is too large, or has two meanings or none."""
+        headers, hosts, coded = self.headers, 0, False
         for name, _ in headers:
             if name == b"host":
                 hosts += 1
-        if hosts != 1 or self._large or len(headers) > MAX_HEADERS or len(self.url) > MAX_URL_BYTES:
+            elif name == b"transfer-encoding":
+                coded = True
+        odd = hosts != 1 or coded or self.parser.get_http_version() != "1.1"
+        if odd or self._large or len(headers) > MAX_HEADERS or len(self.url) > MAX_URL_BYTES:
             self._check(hosts)
         super().on_headers_complete()
         self.headers = []  # what follows the body are trailers, which are no headers
@@ -193,10 +197,20 @@ class BoundedProtocol(OnePacketProtocol):
             self._why = HeadTooLargeError(f"Expected at most {MAX_HEADERS} headers, but got {len(self.headers)}.")
         elif self._large and self._head_size() > self.max_header_bytes:
             self._why = self._too_large()
-        elif hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            self._why = RequestError(f"Expected one header Host, but got {hosts or 'none'}.")
+        else:
+            self._why = self._odd(hosts, self.parser.get_http_version())
         if self._why is not None:
             raise self._why
+
+    def _odd(self, hosts: int, version: str) -> RequestError | None:
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if version not in VERSIONS:
+            return RequestError(f"Expected HTTP/1.1 or HTTP/1.0, but got version {version}.")
+        if hosts > 1 or (not hosts and version == "1.1"):
+            return RequestError(f"Expected one header Host, but got {hosts or 'none'}.")
+        if codings and (codings != [b"chunked"] or version != "1.1"):
+            return RequestError("Expected Transfer-Encoding: chunked, once and in HTTP/1.1 only, or none.")
+        return None
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)

@@ -16,6 +16,7 @@ class Joining:
         self._transport = transport
         self._loop = loop
         self._kept: bytes | None = None
+        self._ended = False
         self.written_bytes = 0
         # What uvicorn asks on every request, without a detour.
         self.is_closing = transport.is_closing
@@ -23,7 +24,7 @@ class Joining:
 
     def write(self, data: bytes | memoryview) -> None:
         """Sends the data, or keeps it when it may be the headers alone."""
-        if self.is_closing():  # the client has gone, and the application does not know it yet
+        if self._ended or self.is_closing():  # the client has gone, or been refused, and the application does not know it yet
             return
         self.written_bytes += len(data)
         if self._kept is not None:
@@ -40,6 +41,12 @@ class Joining:
         if self._kept is not None:
             kept, self._kept = self._kept, None
             self._transport.write(kept)
+
+    def write_eof(self) -> None:
+        """Sends what is kept, and tells the client that nothing follows."""
+        self.flush()
+        self._ended = True
+        self._transport.write_eof()
 
     def close(self) -> None:
         """Sends what is kept, and closes."""

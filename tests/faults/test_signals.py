@@ -136,6 +136,7 @@ def drains(server: Server, number: signal.Signals) -> bool:
     ("number", "pages"),
     [
         pytest.param(signal.SIGTERM, 2, id="SIGTERM, the last answer has begun"),
+        pytest.param(signal.SIGTERM, 3, id="SIGTERM, or the last but one"),
         pytest.param(signal.SIGINT, 2, id="SIGINT, the last answer has begun"),
         pytest.param(signal.SIGINT, 1, id="SIGINT, the last answer is written"),
     ],
