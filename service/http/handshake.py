@@ -47,6 +47,7 @@ class Handshake(asyncio.Protocol):
                 accepted.setblocking(False)
                 self._connections.add(self)
                 self._task = asyncio.get_running_loop().create_task(self._agree(accepted))
+                self._task.add_done_callback(lambda _: self.leave())  # also of one that is cancelled before it begins
         transport.abort()  # type: ignore[attr-defined] # asyncio's stubs know of none; the other descriptor stays open
 
     def leave(self) -> None:
@@ -83,8 +84,6 @@ class Handshake(asyncio.Protocol):
             self.bounded.crowd.cut("bad_handshake")
         except OSError:
             pass  # the client has gone
-        finally:
-            self.leave()
 
     def _begin(self) -> BoundedProtocol:
         protocol = self.bounded(**self._given)
