@@ -55,9 +55,9 @@ class Settings(BaseSettings):
     header_timeout_ms: int = Field(
         default=10_000, ge=1, description="Time for the head of a request, and for TLS to be agreed on."
     )
-    body_timeout_ms: int = Field(default=60_000, ge=1, description="Time for the body of a request.")
+    body_timeout_ms: int = Field(default=60_000, ge=1, description="Time for the whole body of a request.")
     write_timeout_ms: int = Field(
-        default=30_000, ge=1, description="Time in which a client must have taken something of its answer."
+        default=30_000, ge=1, description="Time over which a client must take 1 KiB a second of its answer."
     )
     idle_timeout_ms: int = Field(default=5000, ge=1, description="Time that a connection stays open without a request.")
     compute_threads: int = Field(

@@ -6,21 +6,31 @@ The parser (llhttp) itself refuses what has two meanings: two lengths, a length 
 import asyncio
 import socket
 import struct
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from service.config import Settings
 from service.errors import HeadserveError, RequestError
+from service.http.after_head import AfterHead
 from service.http.crowd import Crowd, Place, Wait
 from service.http.one_packet import OnePacketProtocol
 from service.http.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
+from service.http.taken import Taken, acknowledged_bytes
 from service.statistics import Refusals
 
 MAX_HEADERS = 100
 MAX_URL_BYTES = 8192
+VERSIONS = ("1.1", "1.0")
 _FRAMING = (b"content-length", b"transfer-encoding")
+
+
+class Handshaken(Protocol):
+    """What was there before https."""
+
+    def leave(self) -> None:
+        """Makes room."""
 
 
 class BoundedProtocol(OnePacketProtocol):
@@ -28,15 +38,20 @@ class BoundedProtocol(OnePacketProtocol):
 
     crowd: ClassVar[Crowd]
     max_header_bytes: ClassVar[int]
+    handshake: Handshaken | None = None
+    """What has had the connection's place, with https."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
         """A client has connected."""
         super().connection_made(transport)
+        if self.handshake is not None:
+            self.handshake.leave()
+            self.handshake = None
         self._head_bytes = 0  # of what is neither a whole head nor a body
         self._large = self._body_came = False
         self._why: HeadserveError | None = None
         self._last_word: HeadserveError | None = None
-        self._over = False
+        self._over = self._ends = self._parts = False
         if not self.crowd.enter(self):
             self._refuse(TooManyConnectionsError("Too many connections; come again, or raise HEADSERVE_MAX_CONNECTIONS."))
 
@@ -65,12 +80,15 @@ class BoundedProtocol(OnePacketProtocol):
             self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
-        """The head is there: the request begins, unless its head is too large, or says not or twice for whom it is."""
-        headers, hosts = self.headers, 0
+        """The head is there: the request begins, unless its head is too large, or has two meanings or none."""
+        headers, hosts, coded = self.headers, 0, False
         for name, _ in headers:
             if name == b"host":
                 hosts += 1
-        if hosts != 1 or self._large or len(headers) > MAX_HEADERS or len(self.url) > MAX_URL_BYTES:
+            elif name == b"transfer-encoding":
+                coded = True
+        odd = hosts != 1 or coded or self.parser.get_http_version() != "1.1"
+        if odd or self._large or len(headers) > MAX_HEADERS or len(self.url) > MAX_URL_BYTES:
             self._check(hosts)
         super().on_headers_complete()
         self.headers = []  # what follows the body are trailers, which are no headers
@@ -105,16 +123,30 @@ class BoundedProtocol(OnePacketProtocol):
             self._start_asgi_task(*self.pipeline.pop())
         elif self._last_word is not None:
             self._say(self._last_word)
+        elif self._ends:
+            self._part()
+
+    def announce_end(self) -> None:
+        """The last request of now is answered with `Connection: close`, or the next one where its answer has begun."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """The server ends, and the connection when all requests of now are answered."""
+        self._ends = True
+        self.announce_end()
+        if self.cycle is None or self.cycle.response_complete:
+            self._part()
 
     def place(self) -> Place:
         """Where the connection is, for `Crowd`.
 
         The last request marks it, and stays in memory with the mark: its address alone might be the next one's, too.
         """
-        if self._over and self._last_word is None:
+        if self._over and self._last_word is None and (not self._parts or self._has_taken_all()):
             return Place(Wait.END)
-        if unsent := self.transport.get_write_buffer_size():
-            return Place(Wait.TAKEN, unsent)
+        if (unsent := self.transport.get_write_buffer_size()) or self._parts:
+            return Place(Wait.TAKEN, taken=Taken(self.joining.written_bytes - unsent, self._acknowledged_bytes()))
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             reads = cycle.more_body and cycle.scope is self.scope and not self.pipeline and not self.flow.read_paused
@@ -133,12 +165,29 @@ class BoundedProtocol(OnePacketProtocol):
         elif wait is Wait.END:
             self.transport.abort()
         elif wait is Wait.NEXT or self.scope is None:
-            self.transport.close()
+            self._part()
         else:
             self._refuse(SlowRequestError(f"The {wait.value} of the request took too long to come."))
 
     def _should_upgrade(self) -> bool:
         return False
+
+    def _part(self) -> None:
+        """Closes the connection, once the client has taken its answers: closed at once, a late request would cut them off."""
+        if self.transport.is_closing() or self._over:
+            return
+        if self._has_taken_all() or not self.transport.can_write_eof():
+            self.transport.close()
+        else:
+            self._over = self._parts = True
+            self.transport.write_eof()
+
+    def _has_taken_all(self) -> bool:
+        acknowledged = self._acknowledged_bytes()
+        return acknowledged >= self.joining.written_bytes or not acknowledged  # nobody knows
+
+    def _acknowledged_bytes(self) -> int:
+        return acknowledged_bytes(self.transport.get_extra_info("socket"))
 
     def _check(self, hosts: int) -> None:
         """Raises what is wrong with the head, if anything; the parser makes an error of its own of it."""
@@ -148,10 +197,20 @@ class BoundedProtocol(OnePacketProtocol):
             self._why = HeadTooLargeError(f"Expected at most {MAX_HEADERS} headers, but got {len(self.headers)}.")
         elif self._large and self._head_size() > self.max_header_bytes:
             self._why = self._too_large()
-        elif hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
-            self._why = RequestError(f"Expected one header Host, but got {hosts or 'none'}.")
+        else:
+            self._why = self._odd(hosts, self.parser.get_http_version())
         if self._why is not None:
             raise self._why
+
+    def _odd(self, hosts: int, version: str) -> RequestError | None:
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if version not in VERSIONS:
+            return RequestError(f"Expected HTTP/1.1 or HTTP/1.0, but got version {version}.")
+        if hosts > 1 or (not hosts and version == "1.1"):
+            return RequestError(f"Expected one header Host, but got {hosts or 'none'}.")
+        if codings and (codings != [b"chunked"] or version != "1.1"):
+            return RequestError("Expected Transfer-Encoding: chunked, once and in HTTP/1.1 only, or none.")
+        return None
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
@@ -176,7 +235,7 @@ class BoundedProtocol(OnePacketProtocol):
         """
         framing = [(name, value) for name, value in self.scope["headers"] if name in _FRAMING]
         if framing:
-            self.parser = httptools.HttpRequestParser(_AfterHead(self))
+            self.parser = httptools.HttpRequestParser(AfterHead(self))
             self.cycle.more_body = True
             self.parser.feed_data(b"POST / HTTP/1.1\r\n%s\r\n" % b"".join(b"%s: %s\r\n" % header for header in framing))
         else:
@@ -217,33 +276,6 @@ class BoundedProtocol(OnePacketProtocol):
             self.transport.write_eof()
         else:  # TLS says good-bye itself
             self.transport.close()
-
-
-class _AfterHead:
-    """Stands between a parser and the protocol for a head that the protocol has seen already."""
-
-    def __init__(self, protocol: BoundedProtocol):
-        self._protocol = protocol
-        self._seen = False
-        self.on_body = protocol.on_body
-        self.on_message_complete = protocol.on_message_complete
-
-    def on_message_begin(self) -> None:
-        if self._seen:
-            self._protocol.on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if self._seen:
-            self._protocol.on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._seen:
-            self._protocol.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self._seen:
-            self._protocol.on_headers_complete()
-        self._seen = True
 
 
 def bounded(settings: Settings, refusals: Refusals) -> type[BoundedProtocol]:

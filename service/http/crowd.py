@@ -13,12 +13,16 @@ from typing import NamedTuple, Protocol
 import structlog
 
 from service.config import Settings
+from service.http.taken import NOTHING, Taken
 from service.statistics import Refusals
 
 LINGER_S = 1.0
 """For so long a refused client may go on sending: closed at once, its own system would throw the answer away."""
 
 MAX_LINGERING = 256
+MIN_BYTES_S = 1024
+"""How fast an answer must be taken, over `write_timeout_ms`: slower than any network, and too fast to keep answers for days."""
+
 LOOKS = 5
 """How many there are within the shortest time."""
 
@@ -37,10 +41,15 @@ class Wait(Enum):
 
 
 class Place(NamedTuple):
-    """Where a connection is. Two that are equal: nothing has happened."""
+    """Where a connection is."""
 
     wait: Wait
     mark: object = None
+    taken: Taken = NOTHING
+
+    def is_past(self, before: "Place", least_bytes: int) -> bool:
+        """Whether something has happened since: another mark, or at least so much was taken."""
+        return self[:2] != before[:2] or self.taken.is_beyond(before.taken, least_bytes)
 
 
 class Connection(Protocol):
@@ -66,6 +75,7 @@ class Crowd:
             Wait.NEXT: settings.idle_timeout_ms / 1000,
             Wait.END: LINGER_S,
         }
+        self._least_bytes = max(1, MIN_BYTES_S * settings.write_timeout_ms // 1000)
         self._interval_s = min(1.0, min(self._limits_s.values()) / LOOKS)
         self._places: dict[Connection, tuple[Place, float]] = {}
         self._lingering: set[Connection] = set()
@@ -119,7 +129,7 @@ class Crowd:
         now_s = asyncio.get_running_loop().time()
         before, since_s = self._places[connection]
         place = connection.place()
-        if place != before:
+        if place.is_past(before, self._least_bytes):
             self._places[connection] = (place, now_s)
         elif now_s - since_s >= self._limits_s.get(place.wait, inf):
             connection.expire(place.wait)

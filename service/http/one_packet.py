@@ -9,21 +9,24 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 
-class _Joining:
+class Joining:
     """A transport that keeps what is written first in a turn of the event loop until the next write or the end of the turn."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
         self._transport = transport
         self._loop = loop
         self._kept: bytes | None = None
+        self._ended = False
+        self.written_bytes = 0
         # What uvicorn asks on every request, without a detour.
         self.is_closing = transport.is_closing
         self.resume_reading = transport.resume_reading
 
     def write(self, data: bytes | memoryview) -> None:
         """Sends the data, or keeps it when it may be the headers alone."""
-        if self.is_closing():  # the client has gone, and the application does not know it yet
+        if self._ended or self.is_closing():  # the client has gone, or been refused, and the application does not know it yet
             return
+        self.written_bytes += len(data)
         if self._kept is not None:
             kept, self._kept = self._kept, None
             self._transport.writelines((kept, data))
@@ -39,6 +42,12 @@ class _Joining:
             kept, self._kept = self._kept, None
             self._transport.write(kept)
 
+    def write_eof(self) -> None:
+        """Sends what is kept, and tells the client that nothing follows."""
+        self.flush()
+        self._ended = True
+        self._transport.write_eof()
+
     def close(self) -> None:
         """Sends what is kept, and closes."""
         self.flush()
@@ -53,4 +62,5 @@ class OnePacketProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
         """A client has connected."""
-        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type] # it has what uvicorn asks for
+        self.joining = Joining(transport, self.loop)
+        super().connection_made(self.joining)  # type: ignore[arg-type] # it has what uvicorn asks for

@@ -29,6 +29,7 @@ from uvicorn.config import STARTUP_FAILURE
 from service.config import Settings
 from service.errors import ConfigError
 from service.http.bounded import bounded
+from service.http.handshake import secured
 from service.http.last_calls import LIMIT_S, answer_the_last, connect_no_more
 from service.http.tls import Tls
 
@@ -56,26 +57,11 @@ class _Server(uvicorn.Server):
         self._signal: int | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens. uvicorn's own would wait a minute for a client that never begins with TLS."""
-        await self.lifespan.startup()
-        if self.lifespan.should_exit:
+        await super().startup(sockets)
+        if not self.started:
             sys.exit(STARTUP_FAILURE)
-        loop, config = asyncio.get_running_loop(), self.config
-        patience_s = None if config.ssl is None else self._settings.header_timeout_ms / 1000
-
-        def connected() -> asyncio.Protocol:
-            protocol: Callable[..., asyncio.Protocol] = config.http_protocol_class
-            return protocol(config=config, server_state=self.server_state, app_state=self.lifespan.state, _loop=loop)
-
-        self.servers = [
-            await loop.create_server(
-                connected, sock=sock, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=patience_s
-            )
-            for sock in sockets or ()
-        ]
-        self.started = True
         for sock in sockets or ():
-            self._announce(_url(sock, secure=config.ssl is not None))
+            self._announce(_url(sock, secure=self._settings.tls_certificate is not None))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -106,8 +92,7 @@ class _Server(uvicorn.Server):
         if delay_s:
             # What is told below is told to the connections of now, too; idle ones stay open meanwhile.
             for connection in self.server_state.connections:
-                if (cycle := getattr(connection, "cycle", None)) is not None:
-                    cycle.keep_alive = False
+                connection.announce_end()  # type: ignore[union-attr] # they are all of ours
             await asyncio.sleep(delay_s)
         connect_no_more(sockets or ())
         await answer_the_last(self.server_state.connections)
@@ -131,9 +116,10 @@ def configured(app: FastAPI) -> uvicorn.Config:
     """Uvicorn as headserve runs it."""
     settings: Settings = app.state.settings
     tls: Tls | None = app.state.tls
+    protocol = bounded(settings, app.state.refusals)
     return uvicorn.Config(
         _unwrapped(app),
-        http=bounded(settings, app.state.refusals),
+        http=protocol if tls is None else secured(protocol, tls.context),
         ws="none",
         log_config=None,
         access_log=False,  # service.access has one
@@ -142,7 +128,6 @@ def configured(app: FastAPI) -> uvicorn.Config:
         # Else a request begins with the log fields, the trace and the key of the one before it on its connection.
         reset_contextvars=True,
         timeout_graceful_shutdown=settings.drain_timeout_ms / 1000,  # type: ignore[arg-type] # it takes fractions, too
-        ssl_context_factory=None if tls is None else lambda *_: tls.context,
     )
 
 

@@ -8,10 +8,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.faults.conftest import Models, Start
-from tests.faults.server import REPOSITORY
+from tests.faults.server import REPOSITORY, Server
 from tests.faults.traffic import Counts, Traffic
 from tests.waiting import GENEROUS_S, until
 
@@ -139,3 +140,64 @@ def test_draining(start: Start, first: signal.Signals, second: signal.Signals) -
         assert server.process.poll() is None
         server.signal(second)
         assert server.ended() == 128 + second
+
+
+PAGE = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n"
+"""Of 1.5 MB: a few of them are more than the system's buffers have room for."""
+LIVE = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def answers(sent: bytes) -> list[bool]:
+    """For each whole answer, whether it says that it is the last; nothing may be behind them."""
+    told = []
+    while sent:
+        head, _, rest = sent.partition(b"\r\n\r\n")
+        lines = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
+        length = int(lines[b"content-length"])
+        assert len(rest) >= length, "an answer was cut off"
+        told.append(lines.get(b"connection") == b"close")
+        sent = rest[length:]
+    return told
+
+
+def drains(server: Server, number: signal.Signals) -> bool:
+    """Whether connections of now have been told."""
+    if number is signal.SIGINT:
+        return "Shutting down" in server.output
+    return httpx.get(f"{server.url}/livez", timeout=GENEROUS_S).headers.get("connection") == "close"
+
+
+@pytest.mark.parametrize(
+    ("number", "pages"),
+    [
+        pytest.param(signal.SIGTERM, 2, id="SIGTERM, the last answer has begun"),
+        pytest.param(signal.SIGTERM, 3, id="SIGTERM, or the last but one"),
+        pytest.param(signal.SIGINT, 2, id="SIGINT, the last answer has begun"),
+        pytest.param(signal.SIGINT, 1, id="SIGINT, the last answer is written"),
+    ],
+)
+def test_pipelining(start: Start, counts: Counts, number: signal.Signals, pages: int) -> None:
+    """What was asked before the signal is answered to the end; what comes behind is answered, or the answer before says close.
+
+    With SIGINT, the connection of whom all is answered is closed at once: what comes later is not read.
+    """
+    server = start({"drain_delay_ms": 1000})
+    server.until_ready()
+    late = 3
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        connection.settimeout(GENEROUS_S)
+        connection.connect(server.address)
+        connection.sendall(PAGE * pages)
+        got = connection.recv(1000)
+        server.signal(number)
+        until(lambda: drains(server, number))
+        connection.sendall(LIVE * late)
+        got += b"".join(iter(lambda: connection.recv(65536), b""))
+    assert server.ended() == 0
+    told = answers(got)
+    counts.sent, counts.right = pages + late, len(told)
+    assert len(told) >= pages
+    assert not any(told[:-1])
+    assert told[-1] or len(told) == counts.sent or number is signal.SIGINT
+    counts.notes.append(f"{counts.sent - counts.right} not read after the last answer")

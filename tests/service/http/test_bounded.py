@@ -3,6 +3,8 @@
 import json
 import re
 import socket
+import time
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -163,6 +165,37 @@ def test_a_client_that_takes_its_time_gets_its_answer(bounds):
         while part := connection.recv(50_000):
             got += part
     assert len(got.partition(b"\r\n\r\n")[2]) >= max(length, 1_000_000)
+
+
+def test_a_client_that_takes_its_answer_byte_by_byte_is_dropped(tmp_path, serving):
+    with (
+        serving(create_app(Settings(models=tmp_path, write_timeout_ms=300))) as client,
+        connected(client, receive_bytes=4096) as connection,
+    ):
+        connection.sendall(head("GET", "/static-offline-docs/swagger-ui-bundle.js") * 20)
+        with suppress(ConnectionResetError):
+            while 'reason="answer_not_taken"' not in client.get("/metrics").text:
+                assert connection.recv(1)
+
+
+def test_a_client_that_is_slow_and_steady_gets_its_answer(tmp_path, serving):
+    """Its system takes so little at a time that the buffer here, of megabytes, seems full for long."""
+    page = head("GET", "/static-offline-docs/swagger-ui-bundle.js")
+    with (
+        serving(create_app(Settings(models=tmp_path, write_timeout_ms=1000))) as client,
+        connected(client, receive_bytes=4096) as connection,
+    ):
+        answer = len(asked(client, head("GET", "/static-offline-docs/swagger-ui-bundle.js", Connection="close")))
+        answers = 4 * 2**20 // answer + 2  # more than the buffer
+        connection.sendall(page * answers + LAST)
+        until_s = time.monotonic() + 4
+        got = b""
+        while time.monotonic() < until_s:
+            got += connection.recv(2048)
+            time.sleep(0.01)
+        got += rest(connection)
+    assert statuses(got) == [200] * (answers + 1)
+    assert got.endswith(b'{"status":"alive"}')
 
 
 def test_no_request_is_taken_for_the_one_before(tmp_path, serving, monkeypatch):

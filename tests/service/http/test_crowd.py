@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from service import Settings
-from service.http.crowd import Crowd, Place, Wait
+from service.http.crowd import MIN_BYTES_S, Crowd, Place, Wait
+from service.http.taken import Taken
 from service.statistics import Refusals
 
 
@@ -47,6 +48,37 @@ async def test_every_wait_has_its_time(wait, setting):
     await asyncio.wait_for(waiting.expired.wait(), 30)
     assert waiting.waited_for is wait
     assert [client.waited_for for client in others] == [None] * len(others)
+
+
+class Reader(Client):
+    """A connection that has taken a step more at each look."""
+
+    def __init__(self, step: Taken):
+        super().__init__(Place(Wait.TAKEN))
+        self.step = step
+        self.looks = 0
+
+    def place(self) -> Place:
+        self.looks += 1
+        return Place(Wait.TAKEN, taken=Taken(self.looks * self.step.buffered, self.looks * self.step.acknowledged))
+
+
+async def test_an_answer_must_be_taken_at_a_rate():
+    least = MIN_BYTES_S // 10
+    one, nothing = crowd(write_timeout_ms=100), Reader(Taken())
+    trickle = Reader(Taken(1, 1))
+    buffered, acknowledged = Reader(Taken(least, 0)), Reader(Taken(0, least))
+    for client in (nothing, trickle, buffered, acknowledged):
+        one.enter(client)
+    for client in (nothing, trickle):
+        await asyncio.wait_for(client.expired.wait(), 30)
+        assert client.waited_for is Wait.TAKEN
+        one.leave(client)
+    looks = buffered.looks
+    async with asyncio.timeout(30):
+        while buffered.looks < looks + 10:
+            await asyncio.sleep(0.01)
+    assert (buffered.waited_for, acknowledged.waited_for) == (None, None)
 
 
 async def test_a_connection_that_cannot_be_looked_at_protects_no_other():

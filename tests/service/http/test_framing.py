@@ -3,6 +3,7 @@
 import pytest
 
 from service import Settings, create_app
+from tests.service.logged import logged
 from tests.service.raw import asked, connected, head, refused, rest, statuses
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -36,6 +37,12 @@ def patient(tmp_path_factory, serving):
         pytest.param(POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="unknown coding"),
         pytest.param(POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n" + SMUGGLED, id="chunks not last"),
         pytest.param(POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="coding behind a tab"),
+        pytest.param(
+            POST + b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="two codings"
+        ),
+        pytest.param(POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="a coding within chunks"),
+        pytest.param(POST + b"Transfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="an empty coding"),
+        pytest.param(CHUNKED.replace(b"HTTP/1.1", b"HTTP/1.0") + b"0\r\n\r\n" + SMUGGLED, id="chunks in HTTP/1.0"),
         pytest.param(POST + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="space before a colon"),
         pytest.param(POST + b"Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, id="folded coding"),
         pytest.param(POST + b"X: a\r\n b\r\n\r\n", id="folded header"),
@@ -53,6 +60,8 @@ def patient(tmp_path_factory, serving):
         pytest.param(b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", id="two hosts"),
         pytest.param(b"GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", id="space in the path"),
         pytest.param(b"GET /livez HTTP/1.2\r\nHost: x\r\n\r\n", id="unknown version"),
+        pytest.param(b"GET /livez HTTP/2.0\r\nHost: x\r\n\r\n", id="version 2 in words"),
+        pytest.param(b"GET /livez HTTP/0.9\r\nHost: x\r\n\r\n", id="version 0.9 with headers"),
         pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
         pytest.param(b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", id="a tunnel"),
         pytest.param(b"\x16\x03\x01\x02\x00\x01\x00", id="TLS"),
@@ -101,6 +110,17 @@ def test_what_follows_a_refusal_is_not_looked_at(patient):
         connection.sendall(b"G\0T / HTTP/1.1\r\n\r\n")
         connection.sendall(LIVE)
         assert statuses(rest(connection)) == [400]
+
+
+def test_a_client_that_is_refused_is_not_asked_to_go_on(patient):
+    """What it is told comes in between: the application has not yet asked for the body, and must not do so any more."""
+    with logged("json") as log:
+        bad = POST + b"Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+        with connected(patient) as connection:
+            connection.sendall(bad)
+            refused(rest(connection), 400, "bad_request")
+        assert statuses(asked(patient, LAST)) == [200]
+    assert "Traceback" not in log.getvalue()
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "websocket"])

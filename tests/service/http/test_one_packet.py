@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from service.http.one_packet import _Joining
+from service.http.one_packet import Joining
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
 
@@ -33,7 +33,7 @@ class Transport:
 
 @pytest.fixture
 async def joining():
-    return _Joining(Transport(), asyncio.get_running_loop())
+    return Joining(Transport(), asyncio.get_running_loop())
 
 
 async def test_headers_and_body_are_one_write(joining):
