@@ -75,7 +75,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await asyncio.to_thread(tracing.stop)
 
     # The page at /docs brings its own scripts: it works where there is no internet.
-    app = FastAPIOffline(title="headserve", version=package_version(), summary=SUMMARY, lifespan=lifespan, redoc_url=None)
+    # No path leads to another: a redirection would name whatever host the request says.
+    app = FastAPIOffline(
+        title="headserve",
+        version=package_version(),
+        summary=SUMMARY,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.state.manager = manager
     app.state.settings, app.state.tls = settings, tls
     apis = Apis(v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi())

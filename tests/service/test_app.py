@@ -177,6 +177,14 @@ def test_a_body_that_grows_too_large_while_it_streams(client):
     assert answer.headers["connection"] == "close"
 
 
+@pytest.mark.parametrize("path", ["/models/", "/livez/", "/v2/", "/docs/", "//models"])
+def test_no_path_leads_to_another_host(client, path):
+    """A redirection would name the host that the request says."""
+    answer = client.get(path, headers={"host": "elsewhere.example"}, follow_redirects=False)
+    assert answer.status_code == 404
+    assert "elsewhere" not in str(answer.headers) + answer.text
+
+
 @pytest.mark.parametrize(("method", "path", "allow"), [("GET", FILMS, "POST"), ("DELETE", "/models", "GET")])
 def test_wrong_methods(client, method, path, allow):
     problem = refused(client, method, path)
