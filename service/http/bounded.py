@@ -1,7 +1,4 @@
-"""uvicorn's protocol with bounds: on heads, on connections, and on the time that slow clients get.
-
-The parser (llhttp) itself refuses what has two meanings: two lengths, a length beside chunks, folded headers, bare line feeds.
-"""
+"""uvicorn's protocol with bounds: on heads, on connections, and on the time that slow clients get."""
 
 import asyncio
 import socket
@@ -15,14 +12,12 @@ from service.config import Settings
 from service.errors import HeadserveError, RequestError
 from service.http.after_head import AfterHead
 from service.http.crowd import Crowd, Place, Wait
+from service.http.head import MAX_HEADERS, MAX_URL_BYTES, fault, head_too_large, url_too_long
 from service.http.one_packet import OnePacketProtocol
-from service.http.refusals import HeadTooLargeError, SlowRequestError, TooManyConnectionsError, UrlTooLongError, refusal
+from service.http.refusals import SlowRequestError, TooManyConnectionsError, refusal
 from service.http.taken import Taken, acknowledged_bytes
 from service.statistics import Refusals
 
-MAX_HEADERS = 100
-MAX_URL_BYTES = 8192
-VERSIONS = ("1.1", "1.0")
 _FRAMING = (b"content-length", b"transfer-encoding")
 
 
@@ -89,7 +84,9 @@ class BoundedProtocol(OnePacketProtocol):
                 coded = True
         odd = hosts != 1 or coded or self.parser.get_http_version() != "1.1"
         if odd or self._large or len(headers) > MAX_HEADERS or len(self.url) > MAX_URL_BYTES:
-            self._check(hosts)
+            self._why = fault(self.url, headers, self.parser.get_http_version(), self.max_header_bytes)
+            if self._why is not None:
+                raise self._why  # the parser makes an error of its own of it
         super().on_headers_complete()
         self.headers = []  # what follows the body are trailers, which are no headers
 
@@ -189,35 +186,6 @@ class BoundedProtocol(OnePacketProtocol):
     def _acknowledged_bytes(self) -> int:
         return acknowledged_bytes(self.transport.get_extra_info("socket"))
 
-    def _check(self, hosts: int) -> None:
-        """Raises what is wrong with the head, if anything; the parser makes an error of its own of it."""
-        if len(self.url) > MAX_URL_BYTES:
-            self._why = UrlTooLongError(f"Expected a URL of at most {MAX_URL_BYTES} bytes, but got {len(self.url)}.")
-        elif len(self.headers) > MAX_HEADERS:
-            self._why = HeadTooLargeError(f"Expected at most {MAX_HEADERS} headers, but got {len(self.headers)}.")
-        elif self._large and self._head_size() > self.max_header_bytes:
-            self._why = self._too_large()
-        else:
-            self._why = self._odd(hosts, self.parser.get_http_version())
-        if self._why is not None:
-            raise self._why
-
-    def _odd(self, hosts: int, version: str) -> RequestError | None:
-        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
-        if version not in VERSIONS:
-            return RequestError(f"Expected HTTP/1.1 or HTTP/1.0, but got version {version}.")
-        if hosts > 1 or (not hosts and version == "1.1"):
-            return RequestError(f"Expected one header Host, but got {hosts or 'none'}.")
-        if codings and (codings != [b"chunked"] or version != "1.1"):
-            return RequestError("Expected Transfer-Encoding: chunked, once and in HTTP/1.1 only, or none.")
-        return None
-
-    def _head_size(self) -> int:
-        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
-
-    def _too_large(self) -> HeadTooLargeError:
-        return HeadTooLargeError(f"Expected a URL and headers of at most {self.max_header_bytes} bytes, but got more.")
-
     def _count(self, size: int) -> None:
         """A head that has no end is refused, and so is what is sent in a body's place: trailers, extensions of chunks."""
         if self._body_came:
@@ -226,7 +194,7 @@ class BoundedProtocol(OnePacketProtocol):
         self._head_bytes += size
         if self._head_bytes > self.max_header_bytes:
             in_url = not self.headers and self.url is not None and len(self.url) > MAX_URL_BYTES
-            self._refuse(UrlTooLongError(f"Expected a URL of at most {MAX_URL_BYTES} bytes.") if in_url else self._too_large())
+            self._refuse(url_too_long() if in_url else head_too_large(self.max_header_bytes))
 
     def _decline(self, rest: bytes) -> None:
         """Goes on in HTTP/1.1 after a request that offers another protocol, as Java's client does with HTTP/2.
