@@ -82,9 +82,18 @@ class Server:
         """Its exit code after SIGTERM."""
         self.client.close()
         self.process.terminate()
-        code = self.process.wait(timeout=30)
+        try:
+            return self.process.wait(timeout=30)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leaves nothing behind, whether it has ended or not."""
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
         self._output.close()
-        return code
 
 
 @pytest.fixture(scope="session")

@@ -48,10 +48,7 @@ def running(folder: Path) -> Iterator[Server]:
         server.wait_until_ready()
         yield server
     finally:
-        server.client.close()
-        if server.process.poll() is None:
-            server.process.kill()
-        server.process.communicate()
+        server.close()
 
 
 @pytest.fixture
@@ -142,7 +139,6 @@ def test_the_port_is_open_while_the_first_model_loads(folder: Path) -> None:
         assert seen[0] == httpx.codes.SERVICE_UNAVAILABLE
     finally:
         code = server.stop()
-        server.process.communicate()
     assert code == 0
 
 
@@ -202,8 +198,7 @@ def test_what_takes_too_long_is_cut(folder: Path) -> None:
             time.sleep(0.5)
             assert server.stop() == 0
     finally:
-        server.process.kill()
-        server.process.communicate()
+        server.close()
 
 
 def _refused(server: Server) -> bool:
