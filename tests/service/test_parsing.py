@@ -133,3 +133,18 @@ def test_ragged_features():
 )
 def test_nothing_is_known(build):
     assert not features_by_tensor(meta_graph(build)).get("examples")
+
+
+def test_a_graph_that_takes_too_long_to_look_through_has_no_features():
+    """Every one of the calls gives its examples to every one of the parsers. That keeps no model from being loaded."""
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    graph = meta_graph_pb2.MetaGraphDef()
+    function = graph.graph_def.library.function.add()
+    function.signature.name = "parse"
+    function.signature.input_arg.add(name="examples")
+    for i in range(1500):
+        function.node_def.add(name=f"p{i}", op="ParseExampleV2", input=["examples", "names", "sparse", "dense", "ragged"])
+        graph.graph_def.node.add(name=f"x{i}", op="Placeholder")
+        graph.graph_def.node.add(name=f"c{i}", op="parse", input=[f"x{i}"])
+    assert features_by_tensor(graph) == {}
