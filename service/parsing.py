@@ -41,6 +41,7 @@ def _features(graph: Graph) -> dict[str, tuple[InputSpec, ...]]:
             features = {feature.name: feature for feature in _Parser(graph, function, node).features()}
             for place, tensor in graph.origins((function, node.input[0]), SAME):
                 if place is None:
+                    graph.step(len(features))
                     found[tensor] |= features
     return {tensor: tuple(features.values()) for tensor, features in found.items()}
 
@@ -81,8 +82,8 @@ class _Parser:
         node = self._graph.node(next(iter(origins))) if len(origins) == 1 else None
         return attribute(node, "value").tensor if node is not None and node.op == "Const" else None
 
-    def _strings(self, tensors: Iterable[str]) -> list[str]:
-        return [value.decode(errors="replace") for tensor in tensors for value in self._constant(tensor).string_val]
+    def _strings(self, tensors: Iterable[str]) -> Iterator[str]:
+        return (value.decode(errors="replace") for tensor in tensors for value in self._constant(tensor).string_val)
 
     def _is_empty(self, tensor: str) -> bool:
         constant = self._constant(tensor)

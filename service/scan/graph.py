@@ -100,7 +100,7 @@ class Graph:
         todo = [place]
         while todo:
             function, tensor = todo.pop()
-            self._step()
+            self.step()
             here = (function, tensor_name(tensor))
             if here in seen:
                 continue
@@ -164,7 +164,7 @@ class Graph:
         index = scope.arguments[name]
         given: list[Place] = []
         for caller, inputs in self._sites[function]:
-            self._step()
+            self.step()
             if index >= len(inputs):
                 return None
             given.append((caller, inputs[index]))
@@ -182,15 +182,16 @@ class Graph:
             return None
         assigned: list[Place] = []
         for user in self._users[handle.name]:
-            self._step()
+            self.step()
             if user.op not in {"AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp"}:
                 return None
             if user.op == "AssignVariableOp":
                 assigned += [(None, tensor) for tensor in list(data_inputs(user))[1:]]
         return assigned
 
-    def _step(self) -> None:
-        self._steps += 1
+    def step(self, count: int = 1) -> None:
+        """Counts what is done for the sake of origins. Raises TooTangledError where it is too much."""
+        self._steps += count
         if self._steps > MOST_STEPS:
             raise TooTangledError("where the values of its tensors come from takes too long to look up")
 
