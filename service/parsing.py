@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from service.scan.graph import Graph, attribute, data_inputs
+from service.scan.graph import Graph, TooTangledError, attribute, data_inputs
 from service.types import InputSpec
 
 ONE_BY_ONE, ALL_AT_ONCE = "ParseExample", "ParseExampleV2"
@@ -20,12 +20,19 @@ DTYPES = {1: "float32", 7: "string", 9: "int64"}
 def features_by_tensor(meta_graph: Any) -> dict[str, tuple[InputSpec, ...]]:
     """For each tensor of the graph that holds examples, the features that are read out of it; `x` for the tensor `x:0`.
 
-    A sparse or ragged one has the shape `[-1]`. What cannot be told, as keys that are computed, is left out.
+    A sparse or ragged one has the shape `[-1]`. What cannot be told, as keys that are computed, is left out; so is all of a
+    graph that takes too long to look through.
     """
     bodies = (meta_graph.graph_def.node, *(function.node_def for function in meta_graph.graph_def.library.function))
     if not any(node.op in {ONE_BY_ONE, ALL_AT_ONCE} for nodes in bodies for node in nodes):
         return {}
-    graph = Graph(meta_graph)
+    try:
+        return _features(Graph(meta_graph))
+    except TooTangledError:
+        return {}
+
+
+def _features(graph: Graph) -> dict[str, tuple[InputSpec, ...]]:
     found: dict[str, dict[str, InputSpec]] = defaultdict(dict)
     for function, scope in graph.scopes.items():
         for node in scope.nodes.values():
@@ -34,6 +41,7 @@ def features_by_tensor(meta_graph: Any) -> dict[str, tuple[InputSpec, ...]]:
             features = {feature.name: feature for feature in _Parser(graph, function, node).features()}
             for place, tensor in graph.origins((function, node.input[0]), SAME):
                 if place is None:
+                    graph.step(len(features))
                     found[tensor] |= features
     return {tensor: tuple(features.values()) for tensor, features in found.items()}
 
@@ -74,8 +82,8 @@ class _Parser:
         node = self._graph.node(next(iter(origins))) if len(origins) == 1 else None
         return attribute(node, "value").tensor if node is not None and node.op == "Const" else None
 
-    def _strings(self, tensors: Iterable[str]) -> list[str]:
-        return [value.decode(errors="replace") for tensor in tensors for value in self._constant(tensor).string_val]
+    def _strings(self, tensors: Iterable[str]) -> Iterator[str]:
+        return (value.decode(errors="replace") for tensor in tensors for value in self._constant(tensor).string_val)
 
     def _is_empty(self, tensor: str) -> bool:
         constant = self._constant(tensor)

@@ -198,6 +198,8 @@ def _translated(model: str) -> Iterator[None]:
         raise ModelError(f"Model {model!r} failed: {_cleaned(error.message)}") from error
 
 
+LOOKED_AT = 4000
+"""Letters of a message that are searched: it may quote megabytes of a request, made to be searched over and over."""
 _NOISE = re.compile(r"\{\{(function_node|node) [^}]*\}\}|\[\[.*?\]\]|\[Op:[^\]]*\](?:\s+name:)?", re.DOTALL)
 _FRAMING = re.compile(
     r"^(Graph execution error:|Detected at node .*|Original stack trace for .*|"
@@ -208,6 +210,6 @@ _FRAMING = re.compile(
 
 def _cleaned(message: str) -> str:
     """TensorFlow's message on one line, without graph names, stack traces and framing."""
-    lines = (line.strip() for line in _NOISE.sub("", message).splitlines())
+    lines = (line.strip() for line in _NOISE.sub("", message[:LOOKED_AT]).splitlines())
     text = " ".join(line for line in lines if line and not _FRAMING.match(line))
     return text[:500] or "no reason given"

@@ -4,7 +4,7 @@ What is run of a graph is: once, what restores the variables, fed with their pat
 paths of the assets; and the outputs of signatures. What saves is never run.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from service.scan.findings import Finding
@@ -14,6 +14,9 @@ from service.scan.operations import RESTORERS, VOCABULARIES, WRITERS
 INIT = "__saved_model_init_op"
 INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderWithDefault"})
+FED = PLACEHOLDERS | {"Const"}
+"""What gives on the value that is fed to it. Of others, such as IdentityN, While and If, TensorFlow makes other nodes, past the
+one that is fed, and what runs is their own value."""
 SAME = frozenset({"Identity"})
 """What gives its input as it is."""
 NAMING = SAME | {"StringJoin", "ShardedFilename", "Pack", "Select", "SelectV2", "StaticRegexFullMatch"}
@@ -55,10 +58,9 @@ class _Places:
         self._served = graph.reached(name for key, names in outputs.items() if key != INIT for name in names)
         self._started = graph.reached([*outputs.get(INIT, ()), *listed])
         self._restored = graph.reached([meta_graph.saver_def.restore_op_name])
-        self._file_name: Place = (None, tensor_name(meta_graph.saver_def.filename_tensor_name))
+        self._file_name = self._fed([meta_graph.saver_def.filename_tensor_name])
         # Assets are fed when tables are initialized. When variables are restored before, a constant of the model is there.
-        fed = (tensor for tensor in assets if not self._restored.has((None, node_of(tensor))))
-        self._assets: set[Place] = {(None, tensor_name(tensor)) for tensor in fed}
+        self._assets = self._fed(tensor for tensor in assets if not self._restored.has((None, node_of(tensor))))
 
     def writer(self, node: Any, place: Place) -> str | None:
         """A saver's, as long as nothing runs it and it writes to where it is told."""
@@ -77,7 +79,7 @@ class _Places:
             return _STARTED
         names = list(data_inputs(node))[:1]
         if self._restored.has(place):
-            own = names and self._graph.origins((place[0], names[0]), SAME) <= {self._file_name}
+            own = names and self._graph.origins((place[0], names[0]), SAME) <= self._file_name
             return None if own else _NOT_VARIABLES
         return None if names and self._told(place, names[0]) else _NOT_FED
 
@@ -98,4 +100,9 @@ class _Places:
 
     def _is_given(self, origin: Place) -> bool:
         node = self._graph.node(origin)
-        return origin == self._file_name or (node is not None and origin[0] is None and node.op in PLACEHOLDERS)
+        return origin in self._file_name or (node is not None and origin[0] is None and node.op in PLACEHOLDERS)
+
+    def _fed(self, tensors: Iterable[str]) -> set[Place]:
+        """Those of the tensors that have the value that they are fed with, and no other."""
+        places: Iterator[Place] = ((None, tensor_name(tensor)) for tensor in tensors)
+        return {place for place in places if (node := self._graph.node(place)) is not None and node.op in FED}

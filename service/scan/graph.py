@@ -5,13 +5,17 @@ name, None for the graph itself, and the name of a node or a tensor in it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
 """Operations whose inputs are, in order, the arguments of the function that they call."""
+
+MOST_STEPS = 1_000_000
+"""From tensor to tensor, in search of origins: honest models take some hundreds; to take more, thousands of calls must give
+something to functions that ask thousands of times where it comes from."""
 
 Place: TypeAlias = tuple[str | None, str]
 
@@ -22,7 +26,8 @@ class Scope:
 
     function: str | None
     nodes: dict[str, Any]
-    arguments: tuple[str, ...] = ()
+    arguments: Mapping[str, int] = field(default_factory=dict)
+    """Their places in the order that callers give them in."""
     simple: bool = True
     """Whether every argument is one tensor, so that they can be counted."""
 
@@ -40,6 +45,10 @@ class Reached(NamedTuple):
         return name in self.nodes if function is None else function in self.functions
 
 
+class TooTangledError(ValueError):
+    """To say where a tensor's value comes from would take too long."""
+
+
 class Graph:
     """A MetaGraphDef."""
 
@@ -50,6 +59,7 @@ class Graph:
         self.scopes: dict[str | None, Scope] = {None: self.main, **self.functions}
         self._stand_ins = _stand_ins(library, self.functions.keys())
         self._standing_in = {name for names in self._stand_ins.values() for name in names}
+        self._steps = 0
 
     def node(self, place: Place) -> Any:
         """The node at a place, None where there is none."""
@@ -81,12 +91,16 @@ class Graph:
             place: a function, and the tensor's name in it.
             through: operations to look behind, at all their inputs; variables and arguments of functions are always
                 looked behind, where it is certain what becomes of them.
+
+        Raises:
+            TooTangledError: all calls together take more than MOST_STEPS.
         """
         found: set[Place] = set()
         seen: set[Place] = set()
         todo = [place]
         while todo:
             function, tensor = todo.pop()
+            self.step()
             here = (function, tensor_name(tensor))
             if here in seen:
                 continue
@@ -130,13 +144,15 @@ class Graph:
         }
 
     @cached_property
-    def _sites(self) -> dict[str, list[tuple[str | None, Any]]]:
-        """For each function, the nodes that name it."""
-        sites: dict[str, list[tuple[str | None, Any]]] = defaultdict(list)
+    def _sites(self) -> dict[str, list[tuple[str | None, tuple[str, ...]]]]:
+        """For each function, where nodes name it, and what they give for its arguments; nothing where that is not certain."""
+        sites: dict[str, list[tuple[str | None, tuple[str, ...]]]] = defaultdict(list)
         for scope in self.scopes.values():
             for node in scope.nodes.values():
-                for called in self._called[scope.function, node.name]:
-                    sites[called].append((scope.function, node))
+                named = self._called[scope.function, node.name]
+                for called in named:
+                    given = tuple(data_inputs(node)) if len(named) == 1 and _calls(node, called) else ()
+                    sites[called].append((scope.function, given))
         return sites
 
     def _given(self, argument: Place) -> list[Place] | None:
@@ -145,11 +161,11 @@ class Graph:
         scope = self.scopes[function]
         if function is None or function in self._standing_in or name not in scope.arguments or not scope.simple:
             return None
-        index = scope.arguments.index(name)
+        index = scope.arguments[name]
         given: list[Place] = []
-        for caller, node in self._sites[function]:
-            inputs = list(data_inputs(node))
-            if not _calls(node, function) or index >= len(inputs):
+        for caller, inputs in self._sites[function]:
+            self.step()
+            if index >= len(inputs):
                 return None
             given.append((caller, inputs[index]))
         return given
@@ -166,11 +182,18 @@ class Graph:
             return None
         assigned: list[Place] = []
         for user in self._users[handle.name]:
+            self.step()
             if user.op not in {"AssignVariableOp", "ReadVariableOp", "VarIsInitializedOp"}:
                 return None
             if user.op == "AssignVariableOp":
                 assigned += [(None, tensor) for tensor in list(data_inputs(user))[1:]]
         return assigned
+
+    def step(self, count: int = 1) -> None:
+        """Counts what is done for the sake of origins. Raises TooTangledError where it is too much."""
+        self._steps += count
+        if self._steps > MOST_STEPS:
+            raise TooTangledError("where the values of its tensors come from takes too long to look up")
 
     @cached_property
     def _variables(self) -> Counter[bytes | None]:
@@ -247,7 +270,7 @@ def _function(function: Any) -> Scope:
     return Scope(
         function.signature.name,
         {node.name: node for node in function.node_def},
-        tuple(argument.name for argument in arguments),
+        {argument.name: index for index, argument in enumerate(arguments)},
         not any(argument.number_attr or argument.type_list_attr for argument in arguments),
     )
 

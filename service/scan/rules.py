@@ -75,7 +75,7 @@ def _meta_graph(meta_graph: Any) -> Iterator[Finding]:
             special = special or node.op in FILES
     assets = assets_of(meta_graph)
     yield from (
-        Finding("an asset", f"has the name {name!r}, which leaves the folder assets") for name in _leaving(assets.values())
+        Finding("an asset", f"has the name {shown(name)}, which leaves the folder assets") for name in _leaving(assets.values())
     )
     if special:
         yield from files.findings(Graph(meta_graph), meta_graph, assets)
@@ -134,7 +134,7 @@ def _twice(what: str, names: Iterable[str], function: str | None) -> Iterator[Fi
     """What is there twice could be looked at once."""
     for name, times in Counter(names).items():
         if times > 1:
-            yield Finding(f"a {what} of the name {name!r}", f"is there {times} times", None, function)
+            yield Finding(f"a {what} of the name {shown(name)}", f"is there {times} times", None, function)
 
 
 def _leaving(names: Iterable[str]) -> list[str]:

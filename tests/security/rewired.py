@@ -159,6 +159,25 @@ def read_file_by_a_variable_that_is_assigned_before(folder: Path, target: Path) 
     _reading(folder, target, start, lambda graph_def: _node(graph_def, "save/restore_all").input.append("^put"))
 
 
+def read_file_past_the_node_that_is_fed(folder: Path, target: Path) -> None:
+    """TensorFlow connects what is behind an `IdentityN` with what is before it: the path that is fed in between is lost."""
+    import tensorflow as tf
+
+    def start() -> Any:
+        (given,) = tf.raw_ops.IdentityN(input=[tf.compat.v1.get_default_graph().get_tensor_by_name("asset:0")], name="given")
+        table = tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.int64, shared_name="words")
+        return tf.raw_ops.InitializeTableFromTextFileV2(
+            table_handle=table, filename=given, key_index=-2, value_index=-1, name="fill"
+        )
+
+    def change(graph_def: Any) -> None:
+        constant, given, fill = (_node(graph_def, name) for name in ("asset", "given", "fill"))
+        constant.name, given.name = "constant", "asset"
+        given.input[0], fill.input[1] = "constant", "asset"
+
+    _reading(folder, target, start, change)
+
+
 def memory_of_others(folder: Path, target: Path) -> None:
     import tensorflow as tf
 
@@ -207,9 +226,10 @@ REWIRED: dict[str, tuple[Export, str]] = {
         "at node 'call' of function 'calling' has an attribute that its f",
     ),
     "unfed": (read_file_by_a_variable_that_is_assigned_before, "reads a file that is no asset of the model"),
+    "past_feed": (read_file_past_the_node_that_is_fed, "reads a file that is no asset of the model"),
     "memory": (memory_of_others, "'Empty' at node 'Empty' gives out memory with what others have left in it"),
 }
 """Name → how it is made, and what must be said about it."""
 
-READ_WHEN_LOADED = ("passed_on", "unfed")
+READ_WHEN_LOADED = ("passed_on", "unfed", "past_feed")
 """Those that answer with the lines of `target` when they are trusted."""

@@ -133,3 +133,41 @@ def test_ragged_features():
 )
 def test_nothing_is_known(build):
     assert not features_by_tensor(meta_graph(build)).get("examples")
+
+
+def test_a_graph_that_takes_too_long_to_look_through_has_no_features():
+    """Every one of the calls gives its examples to every one of the parsers. That keeps no model from being loaded."""
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    graph = meta_graph_pb2.MetaGraphDef()
+    function = graph.graph_def.library.function.add()
+    function.signature.name = "parse"
+    function.signature.input_arg.add(name="examples")
+    for i in range(1500):
+        function.node_def.add(name=f"p{i}", op="ParseExampleV2", input=["examples", "names", "sparse", "dense", "ragged"])
+        graph.graph_def.node.add(name=f"x{i}", op="Placeholder")
+        graph.graph_def.node.add(name=f"c{i}", op="parse", input=[f"x{i}"])
+    assert features_by_tensor(graph) == {}
+
+
+def test_what_many_calls_parse_a_lot_out_of_has_no_features():
+    """Together they are two millions, of a file of some kilobytes."""
+    from google.protobuf import text_format
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+    keys = " ".join(f"string_val: 'k{i}'" for i in range(1000))
+    function = f"""function {{ signature {{ name: 'parse' input_arg {{ name: 'examples' }} }}
+        node_def {{ name: 'keys' op: 'Const' attr {{ key: 'value' value {{ tensor {{ {keys} }} }} }} }}
+        node_def {{ name: 'p' op: 'ParseExampleV2' input: ['examples', 'n', 'keys:output:0', 'keys:output:0', 'keys:output:0']
+            attr {{ key: 'sparse_types' value {{ list {{ {"type: DT_INT64 " * 1000} }} }} }}
+            attr {{ key: 'dense_shapes' value {{ list {{ }} }} }} }} }}"""
+
+    def features(calls: int) -> dict[str, tuple[InputSpec, ...]]:
+        nodes = " ".join(
+            f"node {{ name: 'x{i}' op: 'Placeholder' }} node {{ name: 'c{i}' op: 'parse' input: 'x{i}' }}" for i in range(calls)
+        )
+        text = f"graph_def {{ {nodes} library {{ {function} }} }}"
+        return features_by_tensor(text_format.Parse(text, meta_graph_pb2.MetaGraphDef()))
+
+    assert [len(found) for found in features(2).values()] == [1000, 1000]
+    assert features(2000) == {}

@@ -218,6 +218,22 @@ def test_messages_are_cleaned():
     assert _cleaned("") == "no reason given"
 
 
+def test_values_that_look_like_names_of_nodes_do_not_hold_up_the_server(tmp_path):
+    """TensorFlow quotes all of what it cannot convert; to search it for nodes would take hours, in which nothing else runs."""
+    import tensorflow as tf
+
+    class Numbers(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="x")])
+        def __call__(self, x):
+            return {"value": tf.strings.to_number(x)}
+
+    model = Numbers()
+    tf.saved_model.save(model, str(tmp_path), signatures={"serving_default": model.__call__})
+    value = b"{{node " * 4_000_000 + b"} "
+    with pytest.raises(RejectedByModelError, match=r"could not correctly convert string: \{\{node"):
+        load("m", 1, tmp_path).run({"x": np.array([value], object)}, (("default", "value"),))
+
+
 def test_runtime():
     assert runtime()["devices"][0] == "CPU:0"
 

@@ -2,6 +2,8 @@
 
 import pytest
 
+from service.errors import ModelLoadError
+from service.saved_model import scanned
 from service.scan import scan
 from tests.service.scan.test_rules import found, saved_model
 
@@ -145,6 +147,16 @@ def test_an_asset_whose_path_is_taken_before_it_is_fed():
     assert found(model(*VARIABLE, node("restored", "NoOp"), FILL, functions=functions, members=members)) == []
 
 
+@pytest.mark.parametrize("op", ["IdentityN", "If", "While", "StatelessCase", "PartitionedCall", "Merge"])
+def test_a_node_that_tensorflow_replaces_does_not_give_on_what_is_fed(op):
+    """It makes others of them, and connects those: the model's own value is what they give."""
+    evil = node("evil", "Const")
+    fill = node("init", "InitializeTableFromTextFileV2", "table", "path")
+    assert "reads a file that is no asset" in found(model(evil, node("path", op, "evil"), fill, members=ASSET + INIT))[0]
+    restored = node("restored", "RestoreV2", "file")
+    assert "not the model's variables" in found(model(evil, node("file", op, "evil"), restored, members=SAVER))[0]
+
+
 SAME = "attr { key: 'api_implements' value { s: 'same' } }"
 
 
@@ -238,3 +250,16 @@ def test_long_chains_and_circles_end():
     assert found(model(*chain, fill, members=ASSET + INIT)) == []
     circle = (node("a", "Identity", "b"), node("b", "Identity", "a"), node("init", "SaveV2", "a"))
     assert len(scan(model(*circle, members=SAVER))) == 1
+
+
+def test_what_takes_too_long_to_look_through_is_refused(tmp_path):
+    """Every one of the calls gives its path to every one of the tables: in the end, hours would pass."""
+    many = range(1500)
+    same = (f"node_def {{ name: 'i{i}' op: 'Identity' input: 'words' }}" for i in many)
+    read = (
+        f"node_def {{ name: 'r{i}' op: 'InitializeTableFromTextFileV2' input: 'table' input: 'i{i}:output:0' }}" for i in many
+    )
+    function = f"function {{ signature {{ name: 'fill' input_arg {{ name: 'words' }} }} {' '.join(same)} {' '.join(read)} }}"
+    nodes = [node(f"path{i}", "Const") for i in many] + [call(f"c{i}", "fill", f"path{i}") for i in many]
+    with pytest.raises(ModelLoadError, match="takes too long to look up"):
+        scanned(model(*nodes, functions=function, members=ASSET + INIT), tmp_path)
