@@ -42,6 +42,8 @@ RULES = {
     "ParseTensor": Rule("out_type", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "DeserializeSparse": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "DeserializeManySparse": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
+    "Restore": Rule("dt", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
+    "RestoreSlice": Rule("dt", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "RestoreV2": Rule("dtypes", "list", lambda dtypes: _HANDLES.isdisjoint(dtypes.type), _NO_HANDLES),
     "Empty": Rule("init", "b", bool, "gives out memory with what others have left in it", default=False),
     "PrintV2": Rule("output_stream", "s", lambda stream: stream in _STREAMS, "prints to a file"),
@@ -64,10 +66,10 @@ def _meta_graph(meta_graph: Any) -> Iterator[Finding]:
     ]
     functions = {name for name, _ in bodies[1:]}
     yield from _twice("function", (name for name, _ in bodies[1:]), None)
+    yield from _twice("node", (node.name for node in meta_graph.graph_def.node), None)
     yield from _library(library, functions)
     special = False
     for function, nodes in bodies:
-        yield from _twice("node", (node.name for node in nodes), function)
         for node in nodes:
             reason = _reason(node, functions) or _strange_call(node, functions)
             if reason is not None:
@@ -82,7 +84,14 @@ def _meta_graph(meta_graph: Any) -> Iterator[Finding]:
 
 
 def _library(library: Any, functions: set[str]) -> Iterator[Finding]:
-    """What is wrong with functions by their names: they hide an operation, or gradients are none of them."""
+    """What is wrong with names: of operations for functions, of gradients that are none, of nodes that look like tensors."""
+    for function in library.function:
+        arguments = (argument.name for argument in function.signature.input_arg)
+        names = [*arguments, *(node.name for node in function.node_def)]
+        yield from _twice("node or argument", names, function.signature.name)
+        for name in names:
+            if ":" in name:
+                yield Finding(f"the name {shown(name)}", "is one of a tensor, and not of a node", None, function.signature.name)
     for name in sorted(functions & (allowed() | FILES)):
         yield Finding(f"a function of the name {shown(name)}", "is there; that is an operation's name")
     for gradient in library.gradient:

@@ -178,6 +178,16 @@ def test_names_that_are_there_twice() -> None:
     ]
 
 
+def test_names_in_functions_that_can_be_taken_for_others() -> None:
+    argument = "signature { name: 'f' input_arg { name: 'p' type: DT_STRING } }"
+    assert found(graph("", f"function {{ {argument} node_def {{ name: 'p' op: 'Const' }} }}")) == [
+        "a node or argument of the name 'p' of function 'f' is there 2 times"
+    ]
+    assert found(graph("", f"function {{ {argument} node_def {{ name: 'p:fake:0' op: 'Const' }} }}")) == [
+        "the name 'p:fake:0' of function 'f' is one of a tensor, and not of a node"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "leaves"),
     [
