@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from service.errors import InvalidRequestError, UnknownHeadError, UnknownKeyError
 from service.types import HeadSpec, ModelSpec, Output
-from service.wording import did_you_mean, listed
+from service.wording import cut, did_you_mean, listed
 
 ALL_HEADS = "*"
 
@@ -50,8 +50,8 @@ def _named(spec: ModelSpec, names: Sequence[str]) -> tuple[HeadSpec, ...]:
     for name in names:
         if name not in by_name:
             raise UnknownHeadError(
-                f"Model {spec.name!r} has no head {name!r}; it has {listed(by_name)}.{did_you_mean(name, by_name)}",
-                head=name,
+                f"Model {spec.name!r} has no head {cut(name)!r}; it has {listed(by_name)}.{did_you_mean(name, by_name)}",
+                head=cut(name),
                 expected=list(by_name),
             )
     return tuple(by_name[name] for name in names)
@@ -62,7 +62,7 @@ def _check_list(member: str, names: Sequence[str]) -> None:
         raise InvalidRequestError(f"{member!r} is an empty list; leave it out for the default, or name one.")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        raise InvalidRequestError(f"{member!r} lists {name!r} {times} times; list it once.")
+        raise InvalidRequestError(f"{member!r} lists {cut(name)!r} {times} times; list it once.")
 
 
 def _check_keys(heads: tuple[HeadSpec, ...], keys: Sequence[str]) -> None:
@@ -70,8 +70,8 @@ def _check_keys(heads: tuple[HeadSpec, ...], keys: Sequence[str]) -> None:
     for key in keys:
         if key not in there_are:
             raise UnknownKeyError(
-                f"No selected head ({listed(head.name for head in heads)}) has a key {key!r}; "
+                f"No selected head ({listed(head.name for head in heads)}) has a key {cut(key)!r}; "
                 f"the keys are {listed(there_are)}.{did_you_mean(key, there_are)}",
-                key=key,
+                key=cut(key),
                 expected=there_are,
             )

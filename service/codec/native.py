@@ -15,7 +15,7 @@ from service.codec.nested import described
 from service.errors import BrokenJsonError, HeadserveError, InvalidRequestError, RequestError
 from service.selection import ALL_HEADS, select
 from service.types import InferRequest, InferResponse, ModelSpec
-from service.wording import did_you_mean, listed
+from service.wording import cut, did_you_mean, listed
 
 ERROR_MEDIA_TYPE = "application/problem+json"
 _ERROR_HEADERS = ((b"content-type", ERROR_MEDIA_TYPE.encode()),)
@@ -30,8 +30,8 @@ def decode(body: bytes, spec: ModelSpec) -> InferRequest:
     for member in message:
         if member not in MEMBERS:
             raise RequestError(
-                f"Unknown member {member!r}; a request has {listed(MEMBERS)}.{did_you_mean(member, MEMBERS)}",
-                member=member,
+                f"Unknown member {cut(member)!r}; a request has {listed(MEMBERS)}.{did_you_mean(member, MEMBERS)}",
+                member=cut(member),
                 expected=MEMBERS,
             )
     if ("instances" in message) == ("inputs" in message):

@@ -4,6 +4,7 @@ from itertools import chain
 from typing import Any
 
 from service.errors import InvalidInputError, WrongShapeError
+from service.wording import cut
 
 MAX_RANK = 32
 """NumPy 1's limit."""
@@ -79,5 +80,5 @@ def described(value: Any) -> str:
     if isinstance(value, str):
         return f"the string {value[:40]!r}{'…' if len(value) > 40 else ''}"
     if isinstance(value, dict):
-        return f"an object with {', '.join(map(repr, list(value)[:5])) or 'no members'}"
+        return f"an object with {', '.join(repr(cut(name)) for name in list(value)[:5]) or 'no members'}"
     return f"a list of {len(value)}" if isinstance(value, list) else f"the number {value}"

@@ -13,7 +13,7 @@ from service.codec.nested import OddItemError, described, flatten
 from service.codec.tf_example import serialized
 from service.errors import MissingInputError, NoRowsError, UnknownInputError, WrongShapeError, WrongTypeError
 from service.types import Array, InputSpec, ModelSpec
-from service.wording import did_you_mean, listed
+from service.wording import cut, did_you_mean, listed
 
 
 def read_rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
@@ -130,8 +130,8 @@ def _check_inputs(given: dict[str, Any], inputs: Sequence[InputSpec], row: int |
     for name in given:
         if name not in names:
             raise UnknownInputError(
-                f"{where}There is no input {name!r}; the model takes {listed(names)}.{did_you_mean(name, names)}",
-                input=name,
+                f"{where}There is no input {cut(name)!r}; the model takes {listed(names)}.{did_you_mean(name, names)}",
+                input=cut(name),
                 row=row,
                 expected=names,
             )

@@ -105,7 +105,7 @@ def _tensor(entry: Any, index: int, takes: Mapping[str, InputSpec], arrays: Mapp
     name = entry["name"]
     if name not in takes:
         raise UnknownInputError(
-            f"There is no input {name[:80]!r}; the model takes {listed(takes)}.{did_you_mean(name[:80], takes)}",
+            f"There is no input {name[:80]!r}; the model takes {listed(takes)}.{did_you_mean(name, takes)}",
             input=name[:80],
             expected=list(takes),
         )

@@ -85,7 +85,7 @@ def _wanted(entry: Any, index: int, spec: ModelSpec, binary: bool) -> Wanted:
     if output is None:
         names = spec.output_names
         raise UnknownKeyError(
-            f"Model {spec.name!r} has no output {name[:80]!r}; it has {listed(names)}.{did_you_mean(name[:80], names)}",
+            f"Model {spec.name!r} has no output {name[:80]!r}; it has {listed(names)}.{did_you_mean(name, names)}",
             expected=list(names),
         )
     where = f"Output {name!r}"

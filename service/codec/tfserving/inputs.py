@@ -97,7 +97,7 @@ def _refuse_row(instances: list[Any], inputs: Sequence[TensorSpec]) -> NoReturn:
             if name not in names:
                 raise UnknownInputError(
                     f"Failed to process element: {i} key: {name[:256]} of 'instances' list: the signature has no such input; "
-                    f"it takes {listed(names)}.{did_you_mean(name[:256], names)}",
+                    f"it takes {listed(names)}.{did_you_mean(name, names)}",
                     input=name,
                     row=i,
                 )

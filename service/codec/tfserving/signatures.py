@@ -35,7 +35,7 @@ def named(member: Any, spec: ModelSpec) -> str:
     if name not in spec.signatures:
         raise InvalidRequestError(
             f'Serving signature name: "{name[:256]}" not found in signature def; model {spec.name!r} has '
-            f"{listed(spec.signatures)}.{did_you_mean(name[:256], spec.signatures)}"
+            f"{listed(spec.signatures)}.{did_you_mean(name, spec.signatures)}"
         )
     return name
 
@@ -58,7 +58,7 @@ def filtered(member: Any, spec: ModelSpec, signature: str) -> dict[str, Output]:
         if name not in there_are:
             raise InvalidRequestError(
                 f"'output_filter': signature {signature!r} has no output {name[:256]!r}; it has {listed(there_are)}."
-                f"{did_you_mean(name[:256], there_are)}"
+                f"{did_you_mean(name, there_are)}"
             )
     return outputs_of(spec, signature, member)
 
