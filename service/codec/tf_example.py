@@ -17,6 +17,7 @@ from typing import Any
 from service.codec.nested import described
 from service.codec.strings import text_or_bytes
 from service.errors import InvalidInputError, OutOfRangeError, WrongTypeError
+from service.wording import cut
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
@@ -28,7 +29,7 @@ def serialized(features: Any, where: str, floats: Collection[str] = ()) -> bytes
         raise WrongTypeError(f"{where}: expected an object of features, but got {described(features)}.")
     entries = []
     for name, value in features.items():
-        feature = _feature(value if type(value) is list else [value], f"{where}, feature {name[:256]!r}", name in floats)
+        feature = _feature(value if type(value) is list else [value], f"{where}, feature {cut(name)!r}", name in floats)
         entries.append(_field(1, _field(1, name.encode()) + _field(2, feature)))
     return _field(1, b"".join(entries))
 

@@ -64,11 +64,11 @@ def test_an_empty_folder_that_was_emptied_holds_no_models(shared: Shared) -> Non
 
 WITHOUT_PRIVILEGES = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
 """As any other user, root may read then what the file says, and no more."""
+needs_setpriv = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv, of util-linux, for that")
 
 
+@needs_setpriv
 def test_what_cannot_be_read_is_told_and_disturbs_nobody(start: Start, models: Models, counts: Counts) -> None:
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv, of util-linux, to take a server's privileges away")
     (models.folder / "lost+found").mkdir(mode=0)
     server = start(before=WITHOUT_PRIVILEGES)
     server.until_ready()
@@ -86,9 +86,8 @@ def test_what_cannot_be_read_is_told_and_disturbs_nobody(start: Start, models: M
     assert not counts.refused
 
 
+@needs_setpriv
 def test_a_model_whose_folder_cannot_be_read_any_more_is_served_on(start: Start, models: Models, counts: Counts) -> None:
-    if shutil.which("setpriv") is None:
-        pytest.skip("needs setpriv, of util-linux, to take a server's privileges away")
     server = start(before=WITHOUT_PRIVILEGES)
     server.until_ready()
     with Traffic(server.address, counts, clients=2):

@@ -192,8 +192,9 @@ def test_tensorflows_errors_are_translated(name, expected, status):
     assert caught.value.status == status
 
 
-def test_an_error_that_quotes_bytes_is_the_clients(tmp_path):
-    """TensorFlow's Python half raises UnicodeDecodeError when its message quotes an input that is no UTF-8."""
+@pytest.fixture
+def numbers(tmp_path):
+    """A model that makes numbers of strings, and quotes those that are none."""
     import tensorflow as tf
 
     class Numbers(tf.Module):
@@ -203,8 +204,15 @@ def test_an_error_that_quotes_bytes_is_the_clients(tmp_path):
 
     model = Numbers()
     tf.saved_model.save(model, str(tmp_path), signatures={"serving_default": model.__call__})
+    servable = load("m", 1, tmp_path)
+    yield servable
+    servable.close()
+
+
+def test_an_error_that_quotes_bytes_is_the_clients(numbers):
+    """TensorFlow's Python half raises UnicodeDecodeError when its message quotes an input that is no UTF-8."""
     with pytest.raises(RejectedByModelError, match="could not correctly convert string: \ufffd"):
-        load("m", 1, tmp_path).run({"x": np.array([b"\xff"], object)}, (("default", "value"),))
+        numbers.run({"x": np.array([b"\xff"], object)}, (("default", "value"),))
 
 
 def test_messages_are_cleaned():
@@ -218,20 +226,11 @@ def test_messages_are_cleaned():
     assert _cleaned("") == "no reason given"
 
 
-def test_values_that_look_like_names_of_nodes_do_not_hold_up_the_server(tmp_path):
+def test_values_that_look_like_names_of_nodes_do_not_hold_up_the_server(numbers):
     """TensorFlow quotes all of what it cannot convert; to search it for nodes would take hours, in which nothing else runs."""
-    import tensorflow as tf
-
-    class Numbers(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="x")])
-        def __call__(self, x):
-            return {"value": tf.strings.to_number(x)}
-
-    model = Numbers()
-    tf.saved_model.save(model, str(tmp_path), signatures={"serving_default": model.__call__})
     value = b"{{node " * 4_000_000 + b"} "
     with pytest.raises(RejectedByModelError, match=r"could not correctly convert string: \{\{node"):
-        load("m", 1, tmp_path).run({"x": np.array([value], object)}, (("default", "value"),))
+        numbers.run({"x": np.array([value], object)}, (("default", "value"),))
 
 
 def test_runtime():

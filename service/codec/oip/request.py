@@ -20,7 +20,7 @@ from service.errors import (
     WrongTypeError,
 )
 from service.types import Array, InputSpec, ModelSpec, fits
-from service.wording import did_you_mean, listed
+from service.wording import cut, did_you_mean, listed
 
 MAX_EMPTY = 1024
 """The product of the sizes that are not zero, in the shape of a tensor without elements: no data bounds them."""
@@ -105,8 +105,8 @@ def _tensor(entry: Any, index: int, takes: Mapping[str, InputSpec], arrays: Mapp
     name = entry["name"]
     if name not in takes:
         raise UnknownInputError(
-            f"There is no input {name[:80]!r}; the model takes {listed(takes)}.{did_you_mean(name, takes)}",
-            input=name[:80],
+            f"There is no input {cut(name)!r}; the model takes {listed(takes)}.{did_you_mean(name, takes)}",
+            input=cut(name),
             expected=list(takes),
         )
     if name in arrays:

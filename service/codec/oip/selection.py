@@ -9,7 +9,7 @@ from service.codec.oip.datatypes import datatype
 from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError
 from service.selection import ALL_HEADS, select
 from service.types import ModelSpec, Output
-from service.wording import did_you_mean, listed
+from service.wording import cut, did_you_mean, listed
 
 MAX_CLASSES = 2**31 - 1
 
@@ -85,7 +85,7 @@ def _wanted(entry: Any, index: int, spec: ModelSpec, binary: bool) -> Wanted:
     if output is None:
         names = spec.output_names
         raise UnknownKeyError(
-            f"Model {spec.name!r} has no output {name[:80]!r}; it has {listed(names)}.{did_you_mean(name, names)}",
+            f"Model {spec.name!r} has no output {cut(name)!r}; it has {listed(names)}.{did_you_mean(name, names)}",
             expected=list(names),
         )
     where = f"Output {name!r}"

@@ -16,7 +16,7 @@ from service.errors import (
     WrongTypeError,
 )
 from service.types import Array, TensorSpec
-from service.wording import did_you_mean, listed
+from service.wording import cut, did_you_mean, listed
 
 
 def read(message: dict[str, Any], inputs: Sequence[TensorSpec], signature: str) -> dict[str, Array]:
@@ -96,7 +96,7 @@ def _refuse_row(instances: list[Any], inputs: Sequence[TensorSpec]) -> NoReturn:
         for name in row:
             if name not in names:
                 raise UnknownInputError(
-                    f"Failed to process element: {i} key: {name[:256]} of 'instances' list: the signature has no such input; "
+                    f"Failed to process element: {i} key: {cut(name)} of 'instances' list: the signature has no such input; "
                     f"it takes {listed(names)}.{did_you_mean(name, names)}",
                     input=name,
                     row=i,

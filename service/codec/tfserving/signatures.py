@@ -7,7 +7,7 @@ from service.codec.nested import described
 from service.discovery import SERVING_DEFAULT
 from service.errors import InvalidRequestError
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
-from service.wording import did_you_mean, listed
+from service.wording import cut, did_you_mean, listed
 
 EXAMPLES_PREFIX = "examples:"
 """What headserve's export puts before the name of a signature that takes `tf.Example`s instead of the raw tensors."""
@@ -34,7 +34,7 @@ def named(member: Any, spec: ModelSpec) -> str:
     name = member or SERVING_DEFAULT
     if name not in spec.signatures:
         raise InvalidRequestError(
-            f'Serving signature name: "{name[:256]}" not found in signature def; model {spec.name!r} has '
+            f'Serving signature name: "{cut(name)}" not found in signature def; model {spec.name!r} has '
             f"{listed(spec.signatures)}.{did_you_mean(name, spec.signatures)}"
         )
     return name
@@ -57,7 +57,7 @@ def filtered(member: Any, spec: ModelSpec, signature: str) -> dict[str, Output]:
     for name in member:
         if name not in there_are:
             raise InvalidRequestError(
-                f"'output_filter': signature {signature!r} has no output {name[:256]!r}; it has {listed(there_are)}."
+                f"'output_filter': signature {signature!r} has no output {cut(name)!r}; it has {listed(there_are)}."
                 f"{did_you_mean(name, there_are)}"
             )
     return outputs_of(spec, signature, member)

@@ -34,5 +34,5 @@ def test_answers_are_those_of_the_document(case: schemathesis.Case, fuzzed: http
 @pytest.mark.parametrize("path", OF_ONE_MODEL)
 def test_made_up_requests_reached_the_model(path: str) -> None:
     if not ANSWERED:
-        pytest.skip("only this test runs")
+        pytest.skip("needs the requests of the other test, which was not run")
     assert ANSWERED[path]
