@@ -1,8 +1,13 @@
 """Attacks over real sockets: requests that could be read in two ways, and what comes before and behind them."""
 
+import random
+import re
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from service import Settings, create_app
+from service.http.bounded import PARSED_AT_ONCE_BYTES
 from tests.service.logged import logged
 from tests.service.raw import asked, connected, head, refused, rest, statuses
 
@@ -91,6 +96,38 @@ def test_pipelined_requests_are_answered_in_their_order(patient):
     third = POST + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
     assert statuses(asked(patient, LIVE, head("GET", "/nix"), third, LAST)) == [200, 404, 404, 200]
     assert statuses(asked(patient, LIVE + head("GET", "/nix") + third + LAST)) == [200, 404, 404, 200]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_pipelined_requests_are_answered_in_their_order(patient, seed):
+    """More than is parsed at once, and ends of requests everywhere in it."""
+    chance = random.Random(seed)
+    parts, ids = [], []
+    for number in range(2000):
+        ids.append(f"{number}")
+        size = chance.choice((0, 2, chance.randrange(PARSED_AT_ONCE_BYTES)))
+        post = head("POST", "/models/nix/predict", **{"X-Request-Id": ids[-1], "Content-Length": size}) + b" " * size
+        chunked = head("POST", "/models/nix/predict", **{"X-Request-Id": ids[-1], "Transfer-Encoding": "chunked"})
+        get = head("GET", "/livez", **{"X-Request-Id": ids[-1]})
+        parts.append(chance.choice((post, chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (size + 1, b"a" * (size + 1)), get)))
+    ids.append("last")
+    sent = b"".join([*parts, head("GET", "/livez", **{"X-Request-Id": ids[-1], "Connection": "close"})])
+    with connected(patient) as connection, ThreadPoolExecutor() as pool:
+        answer = pool.submit(rest, connection)
+        while sent:
+            size = chance.choice((1, 100, PARSED_AT_ONCE_BYTES, len(sent)))
+            connection.sendall(sent[:size])
+            sent = sent[size:]
+        assert re.findall(r"x-request-id: (\w+)\r\n", answer.result().decode()) == ids
+
+
+def test_many_small_requests_are_no_large_head(patient):
+    """Whatever is read at once ends within a head."""
+    get = head("GET", "/", X="a" * 33)
+    with connected(patient) as connection, ThreadPoolExecutor() as pool:
+        answer = pool.submit(rest, connection)
+        connection.sendall(get * 5000 + LAST)
+        assert statuses(answer.result()) == [404] * 5000 + [200]
 
 
 @pytest.mark.parametrize(
