@@ -23,6 +23,7 @@ from service.auth.keys_file import Keys
 from service.auth.permitted import Permitted
 from service.config import Settings
 from service.handlers import handlers
+from service.http.bodies import Bodies
 from service.http.cors import with_cors
 from service.http.pages import Pages
 from service.http.tls import Tls
@@ -86,18 +87,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.manager = manager
     app.state.settings, app.state.tls = settings, tls
+    bodies = Bodies(settings.max_body_bytes, settings.max_total_body_bytes)
     apis = Apis(v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi())
     app.include_router(native_routes.router(seen, _runtime(manager)))
     app.include_router(v2.router(seen, package_version()))
     app.include_router(v2_models.router(seen))
-    app.include_router(v2_repository.router(seen, _check_admin(settings), settings.max_body_bytes))
+    app.include_router(v2_repository.router(seen, _check_admin(settings), bodies))
     refusals = app.state.refusals = Refusals()
     app.include_router(ops.router(seen, Metrics(seen, refusals), names=keys is None))
     app.include_router(v1.router(seen))
     stack = app.build_middleware_stack
 
     def front() -> ASGIApp:
-        return _around(stack(), seen, apis, settings, refusals, keys, tracing)
+        return _around(stack(), seen, apis, bodies, settings, refusals, keys, tracing)
 
     app.build_middleware_stack = front  # type: ignore[method-assign] # Starlette asks the instance for it
     for kind, handler in handlers(apis, refusals).items():
@@ -112,6 +114,7 @@ def _around(
     app: ASGIApp,
     manager: Manager,
     apis: Apis,
+    bodies: Bodies,
     settings: Settings,
     refusals: Refusals,
     keys: Keys | None,
@@ -121,7 +124,7 @@ def _around(
 
     What is outermost comes first: a refused request is logged, too, and a browser's question about origins needs no key.
     """
-    limits = settings.max_body_bytes, settings.request_timeout_ms, settings.max_rows
+    limits = bodies, settings.request_timeout_ms, settings.max_rows
     app = Pages(app)
     if keys is None:
         app = Inference(app, manager, apis, *limits, refusals)

@@ -47,6 +47,12 @@ class Settings(BaseSettings):
         default=(), description="Origins whose pages may ask, joined by commas: https://a.example; * for all; default: none."
     )
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, in bytes, also once decompressed.")
+    max_total_body_bytes: int = Field(
+        default_factory=lambda settings: 32 * settings["max_body_bytes"],
+        ge=1,
+        description="Bytes of all bodies above 64 KiB that may be there at a time; a further one is told 429. "
+        "Default: 32 times max_body_bytes.",
+    )
     max_rows: int = Field(default=1_000_000, ge=1, description="Most rows of one request.")
     max_header_bytes: int = Field(
         default=32 * 2**10, ge=256, description="Largest head of a request: its first line and headers."
@@ -118,6 +124,8 @@ class Settings(BaseSettings):
             raise ValueError("with keys_file, a key with the scope admin takes the place of admin_key: leave admin_key away")
         if self.tls_key is not None and self.tls_certificate is None:
             raise ValueError("tls_key is there, but no tls_certificate")
+        if self.max_total_body_bytes < self.max_body_bytes:
+            raise ValueError("max_total_body_bytes must be at least max_body_bytes: no body of that size could ever come")
         return self
 
     @classmethod
@@ -144,7 +152,9 @@ def load_settings(config: Path | None = None, **flags: Any) -> Settings:
     try:
         return FromFile(**{name: value for name, value in flags.items() if value is not None})
     except ValidationError as error:
-        raise ConfigError("; ".join(_problem(item["loc"], item["msg"], item["input"]) for item in error.errors())) from None
+        # A default that is made of a wrong value is no problem of its own.
+        problems = [item for item in error.errors() if item["type"] != "default_factory_not_called"]
+        raise ConfigError("; ".join(_problem(item["loc"], item["msg"], item["input"]) for item in problems)) from None
     except TOMLDecodeError as error:
         raise ConfigError(f"{config}: this is no TOML: {error}.") from None
 

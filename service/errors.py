@@ -30,7 +30,7 @@
     │           └── NoRowsError         422  no_rows
     ├── UnavailableError                503  unavailable          not now: the same request may succeed later
     │   ├── NotAvailableError           503  not_available        it is loading, or a label's version is not there
-    │   ├── OverloadedError             429  overloaded           the model's queue is full
+    │   ├── OverloadedError             429  overloaded           the model's queue is full, or the server of bodies
     │   ├── RateLimitedError            429  rate_limited         the key has used what it may
     │   ├── UnloadingError              503  unloading            the version is on its way out
     │   └── DeadlineExceededError       504  deadline_exceeded    the time the client gave is over
@@ -295,7 +295,7 @@ class NotAvailableError(UnavailableError):
 
 
 class OverloadedError(UnavailableError):
-    """As many rows wait for the model as may wait."""
+    """As many rows wait for the model as may, or requests take as much memory as they may."""
 
     status = 429
     code = "overloaded"

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.api import Call, Encoded, Headers, raw_path_of
 from service.deadline import deadline_of
 from service.errors import HeadserveError
-from service.http.body import read_body
+from service.http.bodies import Bodies
 from service.http.content_encoding import accepted, compressed
 from service.http.hangup import WhileConnected
 from service.lifecycle.manager import Manager
@@ -36,7 +36,7 @@ class Inference:
         app: answers what asks for no predictions.
         manager: lends the models.
         apis: the protocols.
-        max_body_bytes: the largest body, compressed and not.
+        bodies: reads them.
         request_timeout_ms: for a request that gives none.
         max_rows: of one request.
         refusals: counts the requests that get no version; the others count with theirs.
@@ -48,7 +48,7 @@ class Inference:
         app: ASGIApp,
         manager: Manager,
         apis: Apis,
-        max_body_bytes: int,
+        bodies: Bodies,
         request_timeout_ms: int,
         max_rows: int,
         refusals: Refusals,
@@ -58,7 +58,7 @@ class Inference:
         self._manager = manager
         self._apis = apis
         self._refusals = refusals
-        self._max_body_bytes = max_body_bytes
+        self._bodies = bodies
         self._request_timeout_ms = request_timeout_ms
         self._max_rows = max_rows
         self._permit = permit
@@ -97,9 +97,12 @@ class Inference:
 
     async def _answer(self, call: Call, headers: Headers, receive: Receive, timed: Request) -> Encoded:
         deadline = deadline_of(headers, call.timeout_ms or self._request_timeout_ms)
-        body = await read_body(receive, headers, self._max_body_bytes)
-        with WhileConnected(receive):
-            answer = await predict(self._manager, call, body, deadline, self._max_rows, timed)
+        body = await self._bodies.read(receive, headers)
+        try:
+            with WhileConnected(receive):
+                answer = await predict(self._manager, call, body, deadline, self._max_rows, timed)
+        finally:
+            self._bodies.release(body)
         wanted = headers.get(b"accept-encoding")
         return answer if wanted is None else await _compressed(answer, wanted)
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from service.codec.oip.parsing import parsed
 from service.codec.oip.selection import flag, parameters
 from service.errors import RequestError, UnsupportedFeatureError
-from service.http.body import read_body
+from service.http.bodies import Bodies
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import ModelStatus, VersionStatus
 from service.lifecycle.versions import BUSY, State
@@ -21,13 +21,14 @@ _STATES = {State.AVAILABLE: "READY", State.UNLOADING: "UNLOADING"} | dict.fromke
 UNAVAILABLE = "UNAVAILABLE"
 
 
-def router(manager: Manager, check_admin: Callable[[Mapping[str, str]], None] | None, max_body_bytes: int) -> APIRouter:
+def router(manager: Manager, check_admin: Callable[[Mapping[str, str]], None] | None, bodies: Bodies) -> APIRouter:
     """The routes under `/v2/repository`. `check_admin` raises when a request's headers do not allow changes."""
     routes = APIRouter(prefix=f"{PREFIX}/repository", tags=["Open Inference Protocol"])
 
     async def message(request: Request) -> dict[str, Any]:
         """The body, which may be empty."""
-        body = await read_body(request.receive, dict(request.scope["headers"]), max_body_bytes)
+        body = await bodies.read(request.receive, dict(request.scope["headers"]))
+        bodies.release(body)  # nothing is awaited before it is gone
         return parsed(body) if body.strip() else {}
 
     @routes.post("/index", summary="List the versions of all models", **INDEX_DOCS)

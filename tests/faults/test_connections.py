@@ -3,6 +3,7 @@
 import asyncio
 import json
 import resource
+import select
 import socket
 import struct
 import time
@@ -12,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 
 from tests.faults import model
-from tests.faults.conftest import Shared
+from tests.faults.conftest import Models, Shared, Start
 from tests.faults.traffic import APIS, Counts, Traffic, asked, read_answer, request
 from tests.waiting import GENEROUS_S, until
 
@@ -147,3 +148,33 @@ def test_a_client_that_pipelines_and_never_reads(shared: Shared, counts: Counts)
             time.sleep(0.001)
             assert sent < 100_000_000
             assert shared.server.resident_bytes < resident + 50_000_000
+
+
+def test_large_bodies_that_never_end(start: Start, models: Models, counts: Counts) -> None:
+    """As many as have place wait for their ends; the others are told to come again, and small requests are answered."""
+    server = start({"max_body_bytes": 10_000_000, "max_total_body_bytes": 50_000_000})
+    server.until_ready()
+    resident = server.resident_bytes
+    unfinished = request("/models/echo/predict", b" " * 10_000_000)[:-1_000_000]
+    with nobody_is_disturbed(Shared(models, server), counts), ExitStack() as stack:
+        waiting = [stack.enter_context(socket.create_connection(server.address, GENEROUS_S)) for _ in range(50)]
+        for connection in waiting:
+            connection.sendall(unfinished)
+        until(lambda: len(answered(waiting)) == 45)
+        for connection in answered(waiting):
+            assert connection.recv(1000).startswith(b"HTTP/1.1 429 ")
+            waiting.remove(connection)
+        assert server.resident_bytes < resident + 200_000_000
+        for connection in waiting:
+            connection.sendall(b" " * 1_000_000)
+        until(lambda: answered(waiting) == waiting)
+        assert all(connection.recv(1000).startswith(b"HTTP/1.1 400 ") for connection in waiting)
+
+
+def answered(connections: list[socket.socket]) -> list[socket.socket]:
+    """Those of them that have something to read."""
+    poll = select.poll()
+    for connection in connections:
+        poll.register(connection, select.POLLIN)
+    ready = {descriptor for descriptor, _ in poll.poll(0)}
+    return [connection for connection in connections if connection.fileno() in ready]

@@ -1,0 +1,109 @@
+"""Request bodies: each has a limit, and all have one together, which gives every byte back."""
+
+import asyncio
+import gzip
+import zlib
+from collections.abc import Callable, Iterable
+
+import pytest
+from starlette.requests import ClientDisconnect
+
+from service.errors import BodyTooLargeError, OverloadedError, RequestError
+from service.http.bodies import SMALL_BYTES, Bodies
+
+LARGE = SMALL_BYTES + 1
+MOST = 3 * LARGE
+
+
+@pytest.fixture
+def bodies() -> Bodies:
+    """Three large ones have place."""
+    return Bodies(2 * LARGE, MOST)
+
+
+def coming(parts: Iterable[bytes], then: Callable[[], BaseException] | None = None):
+    """A client that sends the parts, and ends, or hangs up, or goes on in a moment."""
+    waiting = list(parts)
+
+    async def receive():
+        if waiting:
+            return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting) or then is not None}
+        assert then is not None
+        raise then()
+
+    return receive
+
+
+async def free(bodies: Bodies) -> int:
+    """How many bytes have place."""
+    found = 0
+    held = []
+    for size in (2 * LARGE, LARGE):
+        try:
+            held.append(await bodies.read(coming([b"x" * size]), {}))
+        except OverloadedError:
+            continue
+        found += size
+    for body in held:
+        bodies.release(body)
+    return found
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param([b""], id="nothing"),
+        pytest.param([b"x" * SMALL_BYTES], id="small"),
+        pytest.param([b"x"] * 1000, id="small in parts"),
+        pytest.param([b"x" * LARGE], id="large"),
+        pytest.param([b"x" * SMALL_BYTES, b"", b"x"], id="large in parts"),
+        pytest.param([b"x" * LARGE] * 2, id="the largest"),
+    ],
+)
+async def test_a_body_has_its_place_until_it_is_released(bodies, parts):
+    body = await bodies.read(coming(parts), {})
+    assert body == b"".join(parts)
+    assert (await free(bodies) == MOST) == (len(body) <= SMALL_BYTES)
+    bodies.release(body)
+    assert await free(bodies) == MOST
+
+
+@pytest.mark.parametrize("length", [pytest.param(LARGE, id="packed"), pytest.param(SMALL_BYTES, id="packed and small")])
+async def test_a_body_counts_as_it_is_once_it_is_decompressed(bodies, length):
+    packed = gzip.compress(b"x" * length)
+    body = await bodies.read(coming([packed[:9], packed[9:]]), {b"content-encoding": b"gzip"})
+    assert (await free(bodies) == MOST) == (length <= SMALL_BYTES)
+    bodies.release(body)
+    assert await free(bodies) == MOST
+
+
+@pytest.mark.parametrize(
+    ("parts", "headers", "then", "error"),
+    [
+        pytest.param([b"x"], {b"content-length": b"%d" % (2 * LARGE + 1)}, None, BodyTooLargeError, id="too large, as it says"),
+        pytest.param([b"x" * LARGE] * 3, {}, None, BodyTooLargeError, id="too large, as it comes"),
+        pytest.param([b"x" * (2 * LARGE + 1)], {}, None, BodyTooLargeError, id="too large at once"),
+        pytest.param([b"x" * LARGE], {b"content-encoding": b"gzip"}, None, RequestError, id="not packed"),
+        pytest.param([zlib.compress(b"x" * MOST)], {b"content-encoding": b"deflate"}, None, BodyTooLargeError, id="a bomb"),
+        pytest.param([b"x" * LARGE], {}, ClientDisconnect, ClientDisconnect, id="hung up"),
+        pytest.param([b"x" * LARGE], {}, asyncio.CancelledError, asyncio.CancelledError, id="cancelled"),
+    ],
+)
+async def test_what_does_not_become_a_body_has_no_place(bodies, parts, headers, then, error):
+    with pytest.raises(error):
+        await bodies.read(coming(parts, then), headers)
+    assert await free(bodies) == MOST
+
+
+async def test_a_large_body_is_refused_as_soon_as_there_is_no_place_for_it(bodies):
+    """And has none from then on; small ones are taken all the while."""
+    held = [await bodies.read(coming([b"x" * LARGE]), {}) for _ in range(3)]
+    for parts in ([b"x" * LARGE], [b"x" * SMALL_BYTES, b"x"], [gzip.compress(b"x" * LARGE)]):
+        headers = {b"content-encoding": b"gzip"} if parts[0][:2] == b"\x1f\x8b" else {}
+        with pytest.raises(OverloadedError, match=f"take {MOST} bytes at the moment, and at most {MOST} may") as refused:
+            await bodies.read(coming(parts), headers)
+        assert refused.value.retry_after_s == 1
+    assert len(await bodies.read(coming([b"x" * SMALL_BYTES]), {})) == SMALL_BYTES
+    for body in held:
+        bodies.release(body)
+    assert await free(bodies) == MOST
