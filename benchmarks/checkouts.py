@@ -42,7 +42,7 @@ class Server:
 
     def __init__(self, checkout: Path, models: Path):
         self.name = str(checkout)
-        command = [sys.executable, "-m", "service.main", "serve", "--models", str(models.resolve()), "--port", "0"]
+        command = [sys.executable, "-m", "service", "serve", "--models", str(models.resolve()), "--port", "0"]
         environment = os.environ | {"HEADSERVE_LOG_FORMAT": "json", "TF_CPP_MIN_LOG_LEVEL": "3"}
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the server
         self._process = subprocess.Popen(command, cwd=checkout, env=environment, stderr=self._log, stdout=subprocess.DEVNULL)

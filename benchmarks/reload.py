@@ -60,7 +60,7 @@ class Benchmark:
         """Measures and prints."""
         (self.models / self.name).mkdir(parents=True)
         self.add()
-        command = [sys.executable, "-m", "service.main", "serve", "--models", str(self.models), "--port", "0"]
+        command = [sys.executable, "-m", "service", "serve", "--models", str(self.models), "--port", "0"]
         environment = os.environ | {"HEADSERVE_LOG_FORMAT": "json", "PYTHONPATH": str(REPOSITORY)}
         self.server = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         try:

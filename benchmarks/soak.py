@@ -76,7 +76,7 @@ class Soak:
         """The exit code."""
         (self.models / self.name).mkdir(parents=True)
         self.add()
-        command = [sys.executable, "-m", "service.main", "serve", "--models", str(self.models), "--port", "0"]
+        command = [sys.executable, "-m", "service", "serve", "--models", str(self.models), "--port", "0"]
         environment = os.environ | {"HEADSERVE_LOG_FORMAT": "json", "PYTHONPATH": str(REPOSITORY)}
         with self.log.open("wb") as log:
             self.server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

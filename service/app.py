@@ -15,7 +15,6 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import ASGIApp
 
-from service import devices
 from service.access import Access
 from service.auth import admin
 from service.auth.gate import Gate, Guard, may_predict
@@ -31,14 +30,15 @@ from service.inference import Inference
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
 from service.metrics import Metrics
-from service.model import load as load_model
-from service.model_options import ModelOptions
+from service.models import devices
+from service.models.model import load as load_model
+from service.models.options import ModelOptions
+from service.models.signature import read_public_keys
 from service.openapi import with_keys, with_models
 from service.polling import watching
 from service.problems import Apis
 from service.routes import native as native_routes
 from service.routes import ops, v1, v2, v2_models, v2_repository
-from service.signature import read_public_keys
 from service.statistics import Refusals
 from service.types import Loaded
 

@@ -30,7 +30,7 @@ from service.batch import (
 )
 from service.errors import DeadlineExceededError, HeadserveError, ModelError, OverloadedError, UnloadingError
 from service.lanes import Answer, Lanes, Traces, Waiting
-from service.model_options import BatchingOptions
+from service.models.options import BatchingOptions
 from service.statistics import BatchFacts
 from service.types import Array, Output
 

@@ -12,8 +12,8 @@ import structlog
 import typer
 from rich.console import Console
 
+from service.commands.flags import flagged
 from service.config import Settings, as_toml, load_settings, misspelt
-from service.flags import flagged
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 URL = Annotated[str, typer.Option(envvar="HEADSERVE_URL", help="Address of the server.")]
@@ -51,10 +51,10 @@ def _serve(settings: Settings) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if settings.log_level == "debug" else "3")
     from service import logs
     from service.app import create_app
-    from service.console import print_models
-    from service.devices import check_gpu
+    from service.commands.console import print_models
     from service.http.server import run
     from service.lifecycle.source import scan
+    from service.models.devices import check_gpu
 
     logs.configure(settings.log_level, settings.log_format)
     for problem in misspelt(os.environ):
@@ -101,8 +101,8 @@ def models(
     """Show the models of a running server: versions with states, times, memory, labels and errors."""
     import orjson
 
-    from service.client import Server, list_models
-    from service.console import print_versions
+    from service.commands.client import Server, list_models
+    from service.commands.console import print_versions
 
     answer = list_models(Server(url, timeout_s, key, ca))
     if as_json:
@@ -128,8 +128,8 @@ def predict(
     """Ask a running server for predictions and print them as a table."""
     import orjson
 
-    from service.client import Server, call, read_body
-    from service.console import print_predictions
+    from service.commands.client import Server, call, read_body
+    from service.commands.console import print_predictions
 
     body = None if data is None else read_body(data, sys.stdin.buffer)
     choice: dict[str, Any] = {}
@@ -155,8 +155,8 @@ def sign(
 
     The signature goes to assets.extra/headserve.sig, in the place of one that is there.
     """
-    from service.signature import new_key as write_new_key
-    from service.signature import sign as sign_version
+    from service.models.signature import new_key as write_new_key
+    from service.models.signature import sign as sign_version
 
     if new_key is not None and version is None and key is None:
         typer.echo(f"Private key: {new_key}\nPublic key: {write_new_key(new_key)}")

@@ -40,8 +40,8 @@
 
 A message says what was expected, what came, and the likely fix. `details` are the same facts for programs: they become
 members of the answer beside `detail`. What can be wrong with a connection, before there is a request, is drawn in
-`service.http.refusals`. Errors of other libraries are translated where they enter: TensorFlow's in `servable`, Starlette's in
-`handlers`.
+`service.http.refusals`. Errors of other libraries are translated where they enter: TensorFlow's in `models.servable`,
+Starlette's in `handlers`.
 """
 
 from collections.abc import Sequence

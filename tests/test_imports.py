@@ -8,11 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TENSORFLOW = {
-    "service/devices.py",
-    "service/saved_model.py",
-    "service/servable.py",
-    "service/session.py",
-    "service/warmup.py",  # the requests in assets.extra are protobufs of TensorFlow
+    "service/models/devices.py",
+    "service/models/saved_model.py",
+    "service/models/servable.py",
+    "service/models/session.py",
+    "service/models/warmup.py",  # the requests in assets.extra are protobufs of TensorFlow
 }
 
 

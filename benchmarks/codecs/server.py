@@ -154,7 +154,7 @@ def running(model: Path) -> Iterator[int]:
     """The port of a server of the model, which answers."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(model, Path(folder) / model.name)
-        command = [sys.executable, "-m", "service.main", "serve", "--models", folder, "--port", "0"]
+        command = [sys.executable, "-m", "service", "serve", "--models", folder, "--port", "0"]
         environment = os.environ | {"HEADSERVE_LOG_FORMAT": "json", "PYTHONPATH": str(REPOSITORY)}
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None

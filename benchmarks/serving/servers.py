@@ -47,7 +47,7 @@ class Server:
 def servers(model: str) -> dict[str, Server]:
     """All, by name; headserve's finds the model of that name in `models`, in the folder that it is started in."""
     uvicorn = ["-m", "uvicorn", "--no-access-log", "--log-level", "warning", "--port", "{0}"]
-    own = ["-m", "service.main", "serve", "--models", "models", "--port", "{0}"]
+    own = ["-m", "service", "serve", "--models", "models", "--port", "{0}"]
     return {
         "headserve": Server(
             sys.executable,

@@ -13,7 +13,7 @@ from service.auth.keys import Key
 from service.errors import InsufficientScopeError, UnauthorizedError, UnknownModelError
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import FileStatus, ModelStatus
-from service.model_options import ModelOptions
+from service.models.options import ModelOptions
 from service.types import Loaded, ModelSpec
 from service.wording import listed
 

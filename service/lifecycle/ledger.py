@@ -8,7 +8,7 @@ from service.lifecycle.routing import Route
 from service.lifecycle.source import VersionOnDisk
 from service.lifecycle.status import LabelStatus, ModelStatus, VersionStatus
 from service.lifecycle.versions import BUSY, Id, State
-from service.model_options import ModelOptions
+from service.models.options import ModelOptions
 
 UNLOADED = "It was unloaded on request; it is served again when it is loaded on request."
 

@@ -14,7 +14,7 @@ from service.lifecycle.record import Outcome, Record
 from service.lifecycle.source import stamp
 from service.lifecycle.verify import verify
 from service.lifecycle.versions import State
-from service.model_options import ModelOptions
+from service.models.options import ModelOptions
 from service.types import Loaded
 
 Load: TypeAlias = Callable[[str, int, Path, ModelOptions], Loaded]

@@ -29,8 +29,8 @@ from service.lifecycle.source import VersionOnDisk
 from service.lifecycle.status import FileStatus, ModelStatus
 from service.lifecycle.versions import State
 from service.lifecycle.watcher import Watcher
-from service.model_options import ModelOptions
-from service.models_file import FILE_NAME, Reader
+from service.models.models_file import FILE_NAME, Reader
+from service.models.options import ModelOptions
 from service.types import Loaded, ModelSpec
 
 log = structlog.get_logger("headserve.lifecycle")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from service.lifecycle.versions import Id, Snapshot, State
-from service.model_options import VersionPolicy
+from service.models.options import VersionPolicy
 
 Transition: TypeAlias = Literal["availability", "resource"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from service.lifecycle.shared import Shared
 from service.lifecycle.source import Fingerprint, VersionOnDisk, fingerprint
 from service.lifecycle.versions import IN_MEMORY, NEXT, Id, Snapshot, State, retry_delay_s
-from service.model_options import BatchingOptions, ComputeOptions, ModelOptions
+from service.models.options import BatchingOptions, ComputeOptions, ModelOptions
 from service.types import Loaded
 
 

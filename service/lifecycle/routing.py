@@ -13,7 +13,7 @@ from service.errors import (
 )
 from service.lifecycle.shared import Shared
 from service.lifecycle.status import ModelStatus
-from service.model_options import ModelOptions
+from service.models.options import ModelOptions
 from service.wording import did_you_mean, listed
 
 

@@ -8,7 +8,7 @@ from stat import S_ISREG
 from typing import NamedTuple
 
 from service.errors import ConfigError
-from service.saved_model import BINARY, TEXT
+from service.models.saved_model import BINARY, TEXT
 
 
 @dataclass(frozen=True, order=True)

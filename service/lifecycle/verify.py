@@ -2,11 +2,11 @@
 
 from pathlib import Path, PurePosixPath
 
-from service.card import Card, read_card
 from service.errors import ModelLoadError
-from service.saved_model import BINARY, TEXT
-from service.signature import check
-from service.version_files import VersionFiles
+from service.models.card import Card, read_card
+from service.models.saved_model import BINARY, TEXT
+from service.models.signature import check
+from service.models.version_files import VersionFiles
 
 OURS = ("assets", "variables")
 """Folders whose files TensorFlow may read by names that only the model knows."""

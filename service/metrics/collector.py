@@ -6,11 +6,11 @@ import numpy as np
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector as Base
 
-from service import devices
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import VersionStatus
 from service.lifecycle.versions import IN_MEMORY, State
 from service.metrics.families import FAMILIES, Family
+from service.models import devices
 from service.statistics import Counts, Refusals
 from service.statistics.heads import HeadCounts
 from service.statistics.histogram import ROWS, Histogram

@@ -29,7 +29,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return REPOSITORY / given
     folder = tmp_path_factory.mktemp("models")
     for name in ("movies", "penguins"):
-        train = [sys.executable, "-m", "service.main", "train", str(REPOSITORY / f"examples/{name}.toml"), "--steps", "20"]
+        train = [
+            sys.executable,
+            "-m",
+            "service",
+            "train",
+            str(REPOSITORY / f"examples/{name}.toml"),
+            "--steps",
+            "20",
+        ]
         subprocess.run([*train, "--models", str(folder), "--runs", str(folder / "runs")], check=True)
     for module in ("every_head", "canned"):
         subprocess.run([sys.executable, "-m", f"tests.e2e.{module}", str(folder)], check=True, cwd=REPOSITORY)
@@ -53,7 +61,7 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "service.main", "serve", "--models", str(models), "--port", str(port)]
+        command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--port", str(port)]
         command += flags
         # A pipe that nobody reads would be full at some time, and stop the server.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - until `stop`

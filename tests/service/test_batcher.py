@@ -11,7 +11,7 @@ import pytest
 
 from service.batcher import Batcher
 from service.errors import DeadlineExceededError, ModelError, OverloadedError, RejectedByModelError, UnloadingError
-from service.model_options import BatchingOptions
+from service.models.options import BatchingOptions
 from tests.service.batches import BAD, NEGATIVE, TWICE
 
 

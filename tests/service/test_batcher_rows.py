@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.batcher import Batcher
 from service.errors import DeadlineExceededError, RejectedByModelError
-from service.model_options import BatchingOptions
+from service.models.options import BatchingOptions
 from tests.service.batches import BAD, NEGATIVE, TWICE
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from service.commands.config_table import table
 from service.config import Settings, as_toml, load_settings, misspelt
-from service.config_table import table
 from service.errors import ConfigError
 
 
@@ -99,7 +99,7 @@ def test_what_is_printed_is_what_is_read(tmp_path):
 
 def test_the_page_of_settings_is_of_today():
     page = Path(__file__).parents[2] / "docs" / "settings.md"
-    assert page.read_text() == table(), "write it anew: python -m service.config_table"
+    assert page.read_text() == table(), "write it anew: python -m service.commands.config_table"
 
 
 def test_the_page_of_settings_shows_no_default_that_is_of_a_machine():

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-import service.client
+import service.commands.client
 import service.http.refusals  # noqa: F401 - and so do its
 from service import errors
 from service.errors import HeadserveError

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.codec.oip.datatypes import config_type, datatype
-from service.model_options import ModelOptions
+from service.models.options import ModelOptions
 from service.types import InputSpec, ModelSpec, TensorSpec
 
 PLATFORM = "tensorflow_savedmodel"

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from service.codec.nested import described
-from service.discovery import SERVING_DEFAULT
 from service.errors import InvalidRequestError
+from service.models.discovery import SERVING_DEFAULT
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
 from service.wording import cut, did_you_mean, listed
 

@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from service import main
 from service.auth.keys import KeyRing, digest_of
 from service.auth.keys_file import KeysFile, change, limit_of, read
+from service.commands import main
 from service.errors import ConfigError
 from tests.service.keyring import add_key
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service import Settings, main
+from service import Settings
+from service.commands import main
 from service.errors import ConfigError
 from service.http.server import check_exposed
 from tests.service.http.test_tls import write
@@ -22,7 +23,7 @@ from tests.service.keyring import add_key
 
 @pytest.mark.e2e
 def test_the_server_says_where_it_listens_answers_and_ends_on_sigterm(models):
-    command = [sys.executable, "-m", "service.main", "serve", "--models", str(models), "--port", "0"]
+    command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--port", "0"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "HEADSERVE_LOG_FORMAT": "json"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -94,7 +95,7 @@ def test_on_every_address_with_keys_and_https(tmp_path):
         "HEADSERVE_LOG_FORMAT": "json",
         "HEADSERVE_DRAIN_DELAY_MS": "0",
     }
-    command = [sys.executable, "-m", "service.main", "serve", "--models", str(tmp_path / "models")]
+    command = [sys.executable, "-m", "service", "serve", "--models", str(tmp_path / "models")]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:

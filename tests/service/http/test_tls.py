@@ -167,7 +167,7 @@ def test_a_key_needs_a_certificate(tmp_path):
 
 
 def test_the_command_line_asks_over_https_with_a_key(models, tmp_path, files, serving, capsys, monkeypatch):
-    from service import main
+    from service.commands import main
     from tests.service.keyring import add_key
 
     keys_file = tmp_path / "keys.json"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.lifecycle.manager import Manager, Timing
-from service.model_options import ModelOptions
+from service.models.options import ModelOptions
 from tests.waiting import GENEROUS_S
 
 

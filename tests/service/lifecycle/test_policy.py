@@ -2,7 +2,7 @@ import pytest
 
 from service.lifecycle.policy import Load, Unload, aspired, next_action
 from service.lifecycle.versions import Id, Snapshot, State
-from service.model_options import VersionPolicy
+from service.models.options import VersionPolicy
 
 START, LOADING, WARMING, AVAILABLE = State.START, State.LOADING, State.WARMING, State.AVAILABLE
 UNLOADING, END, FAILED = State.UNLOADING, State.END, State.FAILED

@@ -3,7 +3,7 @@ import pytest
 from service.lifecycle.record import Record
 from service.lifecycle.source import VersionOnDisk
 from service.lifecycle.versions import BUSY, NEXT, Id, State, retry_delay_s
-from service.model_options import ModelOptions
+from service.models.options import ModelOptions
 
 
 @pytest.fixture

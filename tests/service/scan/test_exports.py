@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from service.model import load
-from service.model_options import ModelOptions
-from service.saved_model import read, scanned
+from service.models.model import load
+from service.models.options import ModelOptions
+from service.models.saved_model import read, scanned
 from tests.service.scan.exports import EXPORTS
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from service.errors import ModelLoadError
-from service.saved_model import scanned
+from service.models.saved_model import scanned
 from service.scan import scan
 from tests.service.scan.test_rules import found, saved_model
 

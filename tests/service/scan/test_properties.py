@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import ModelLoadError
-from service.saved_model import read, scanned
+from service.models.saved_model import read, scanned
 from tests.half_plus import export_half_plus_two
 from tests.service.scan.exports import vocabulary_file
 

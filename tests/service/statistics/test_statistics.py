@@ -7,7 +7,7 @@ import pytest
 
 from service.batcher import Batcher
 from service.errors import RequestError
-from service.model_options import BatchingOptions
+from service.models.options import BatchingOptions
 from service.statistics import BatchFacts, RequestFacts, Statistics
 from service.statistics import statistics as module
 from service.statistics.statistics import MANY, MANY_BYTES

@@ -11,7 +11,7 @@ from opentelemetry.trace import Span, StatusCode
 
 from service.batcher import Batcher
 from service.errors import DeadlineExceededError, ModelError, OverloadedError
-from service.model_options import BatchingOptions
+from service.models.options import BatchingOptions
 from service.note import Note
 from service.traces.batches import BatchTraces
 from service.traces.request import RequestTrace, current

@@ -31,7 +31,7 @@ def test_what_waits_at_sigterm_is_sent(models):
     command = [
         sys.executable,
         "-m",
-        "service.main",
+        "service",
         "serve",
         "--models",
         str(models),
@@ -89,7 +89,9 @@ def without_the_extra(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_without_the_extra_traces_are_refused(tmp_path):
-    ended = without_the_extra(f"from service.main import main; main(['serve', '--models', {str(tmp_path)!r}, '--traces'])")
+    ended = without_the_extra(
+        f"from service.commands.main import main; main(['serve', '--models', {str(tmp_path)!r}, '--traces'])"
+    )
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "error: The module 'opentelemetry.sdk' is missing: pip install 'headserve[otel]'\n"
 

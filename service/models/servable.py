@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from service.card import read_card
-from service.discovery import TensorNames, example_row, layout
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
-from service.model_options import ComputeOptions
-from service.parsing import features_by_tensor
-from service.saved_model import read
+from service.models.card import read_card
+from service.models.discovery import TensorNames, example_row, layout
+from service.models.options import ComputeOptions
+from service.models.parsing import features_by_tensor
+from service.models.saved_model import read
+from service.models.session import callable_of, opened, serving
 from service.scan.graph import tensor_name
-from service.session import callable_of, opened, serving
 from service.types import Array, InputSpec, ModelSpec, Output, SignatureSpec, SignatureTensors, TensorSpec
 
 MAX_GRAPHS = 64

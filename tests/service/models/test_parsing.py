@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.parsing import features_by_tensor
+from service.models.parsing import features_by_tensor
 from service.types import InputSpec
 
 FEATURES = (

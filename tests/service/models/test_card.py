@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from service.card import read_card
 from service.errors import ModelLoadError
+from service.models.card import read_card
 from service.types import InputSpec
 
 CARD = {

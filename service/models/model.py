@@ -12,19 +12,19 @@ import structlog
 
 from service.batch import Outputs, rows_of
 from service.batcher import Batcher
-from service.class_names import ClassNames
-from service.devices import replica_devices
-from service.discovery import SERVING_DEFAULT
 from service.errors import HeadserveError, ModelLoadError
 from service.lanes import Traces
-from service.model_options import BatchingOptions, ModelOptions
-from service.saved_model import read, scanned
+from service.models.class_names import ClassNames
+from service.models.devices import replica_devices
+from service.models.discovery import SERVING_DEFAULT
+from service.models.options import BatchingOptions, ModelOptions
+from service.models.saved_model import read, scanned
+from service.models.servable import Servable
+from service.models.servable import load as load_servable
+from service.models.warmup import example_request, recorded_requests, repeated
 from service.scan import refusal
-from service.servable import Servable
-from service.servable import load as load_servable
 from service.statistics import Statistics
 from service.types import Array, InferRequest, ModelSpec, Output, TensorSpec
-from service.warmup import example_request, recorded_requests, repeated
 
 WARM_ROWS = 32
 """The larger of the two batches that a model without `allowed_batch_sizes` is warmed up with; the other is one row."""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from service.errors import ModelLoadError, RejectedByModelError
-from service.model import Model, load
-from service.model_options import ModelOptions
+from service.models.model import Model, load
+from service.models.options import ModelOptions
 from service.types import InferRequest
 
 SUM, TWICE, LOOKUP = ("sum", "value"), ("sum", "twice"), ("lookup", "value")
@@ -172,10 +172,10 @@ def test_replicas_are_on_their_devices(models):
         import tensorflow as tf
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
-        from service import servable
+        from service.models import servable
         from service.errors import ModelLoadError
-        from service.model import load
-        from service.model_options import ModelOptions
+        from service.models.model import load
+        from service.models.options import ModelOptions
         from service.types import InferRequest
         folder = pathlib.Path({str(models)!r}) / "vectors" / "7"
         options = ModelOptions.model_validate({{"compute": {{"devices": ["CPU:0", "CPU:1"]}}}})

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from service.errors import ConfigError, ModelLoadError
-from service.model_options import ComputeOptions
+from service.models.options import ComputeOptions
 from service.wording import listed
 
 CPU, GPU = "CPU", "GPU"

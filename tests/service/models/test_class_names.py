@@ -1,6 +1,6 @@
 import numpy as np
 
-from service.class_names import ClassNames
+from service.models.class_names import ClassNames
 from service.types import HeadSpec, TensorSpec
 
 

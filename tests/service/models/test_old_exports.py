@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from service.servable import load
+from service.models.servable import load
 from tests.half_plus import export_half_plus_three
 
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from service import devices
 from service.errors import ConfigError
-from service.model_options import ComputeOptions
+from service.models import devices
+from service.models.options import ComputeOptions
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_the_memory_of_gpus(monkeypatch):
 
 
 def test_without_the_gpu_that_is_required_the_server_does_not_start(tmp_path):
-    serve = [sys.executable, "-m", "service.main", "serve", "--models", str(tmp_path), "--port", "0"]
+    serve = [sys.executable, "-m", "service", "serve", "--models", str(tmp_path), "--port", "0"]
     without = os.environ | {"HEADSERVE_REQUIRE_GPU": "1", "CUDA_VISIBLE_DEVICES": "-1", "TERM": "dumb"}
     done = subprocess.run(serve, env=without, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 2

@@ -12,9 +12,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from service.devices import session_config
 from service.errors import ModelLoadError
-from service.model_options import ComputeOptions
+from service.models.devices import session_config
+from service.models.options import ComputeOptions
 from service.scan.files import INIT, INIT_COLLECTIONS
 from service.scan.rules import assets_of
 from service.types import Array

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from service.errors import ConfigError
-from service.model_options import ModelOptions
+from service.models.options import ModelOptions
 from service.wording import did_you_mean
 
 FILE_NAME = "models.toml"

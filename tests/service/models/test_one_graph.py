@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from service.servable import load
+from service.models.servable import load
 from tests.half_plus import save
 
 

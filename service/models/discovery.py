@@ -19,8 +19,8 @@ from dataclasses import replace
 from math import prod
 from typing import Any
 
-from service.card import Card
 from service.errors import ModelLoadError
+from service.models.card import Card
 from service.types import HeadSpec, InputSpec, ModelSpec, Output, SignatureSpec, TensorSpec, output_key
 from service.wording import listed
 

@@ -1,12 +1,12 @@
 """The table of all settings in docs/settings.md, made of the class that reads them.
 
-`python -m service.config_table`, in the checkout, writes it anew.
+`python -m service.commands.config_table`, in the checkout, writes it anew.
 """
 
 from pathlib import Path
 
+from service.commands.flags import flag, has_opposite
 from service.config import Settings
-from service.flags import flag, has_opposite
 
 HEAD = """# Settings of `headserve serve`
 

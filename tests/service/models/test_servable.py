@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from service.devices import runtime
 from service.errors import ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
-from service.model_options import ComputeOptions
-from service.servable import _cleaned, _translated, load
+from service.models.devices import runtime
+from service.models.options import ComputeOptions
+from service.models.servable import _cleaned, _translated, load
 
 
 @pytest.fixture(scope="module")

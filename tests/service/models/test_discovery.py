@@ -1,8 +1,8 @@
 import pytest
 
-from service.card import Card
-from service.discovery import layout
 from service.errors import ModelLoadError
+from service.models.card import Card
+from service.models.discovery import layout
 from service.types import SignatureSpec, TensorSpec
 
 X = TensorSpec("x", "float32", (-1, 2))

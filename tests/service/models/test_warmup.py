@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from service.errors import ModelLoadError
+from service.models.warmup import TF_SERVING_FILE, example_request, recorded_requests, repeated
 from service.types import HeadSpec, InputSpec, ModelSpec, TensorSpec
-from service.warmup import TF_SERVING_FILE, example_request, recorded_requests, repeated
 
 SPEC = ModelSpec(
     "m", 1, (InputSpec("x", "float32", (-1, 2)),), (HeadSpec("a", (TensorSpec("y", "float32", (-1, 1)),)),), {}, {"x": [1, 2]}

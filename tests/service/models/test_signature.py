@@ -8,7 +8,7 @@ import pytest
 
 from service.errors import ConfigError, ModelLoadError
 from service.lifecycle.verify import verify
-from service.signature import SIGNATURE, new_key, read_public_keys, sign
+from service.models.signature import SIGNATURE, new_key, read_public_keys, sign
 from tests.service.conftest import FILMS_CARD, write_card
 
 

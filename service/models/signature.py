@@ -15,7 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict
 
 from service.errors import ConfigError, ModelLoadError
-from service.version_files import VersionFiles
+from service.models.version_files import VersionFiles
 
 if TYPE_CHECKING:  # it is imported where signatures are wanted
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey

