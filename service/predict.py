@@ -1,22 +1,24 @@
 """The request path: bytes in, decoded and checked, computed in a batch off the event loop, bytes out."""
 
 import asyncio
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+import time
+from concurrent.futures import ThreadPoolExecutor
 
-from service.api import Call, Encoded
+from service.api import Call, Codec, Encoded
 from service.batch import rows_of
-from service.errors import TooManyRowsError
+from service.errors import DeadlineExceededError, TooManyRowsError
 from service.lifecycle.manager import Manager
 from service.note import note
 from service.statistics import Request
-from service.types import InferResponse, nbytes
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from service.types import InferRequest, InferResponse, ModelSpec, nbytes
 
 LARGE_BYTES = 1 << 16
 """From here on, decoding and encoding take long enough to leave the event loop for."""
+
+HUGE_BYTES = 1 << 20
+"""From here on, bodies are decoded one after the other: a list in JSON takes 3 bytes, and in Python 64."""
+
+_one_by_one = ThreadPoolExecutor(1, "decode")
 
 VERSION_HEADER = b"x-model-version"
 """The header of an answer that says which version computed it."""
@@ -44,7 +46,8 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ma
         spec = loaded.spec
         if noted is not None:
             noted.version, noted.timed = spec.version, timed
-        request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
+        small = len(body) < LARGE_BYTES
+        request = codec.decode(body, spec) if small else await _decoded(codec, body, spec, deadline)
         timed.decoded(request)
         rows = rows_of(request.inputs)
         if rows is not None and rows > max_rows:
@@ -59,10 +62,18 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ma
         outputs = await loaded.infer(request, deadline)
         timed.computed()
         response = InferResponse(spec.name, spec.version, outputs)
-        answer = codec.encode(response) if nbytes(outputs) < LARGE_BYTES else await _aside(codec.encode, response)
+        small = nbytes(outputs) < LARGE_BYTES
+        answer = codec.encode(response) if small else await asyncio.to_thread(codec.encode, response)
         return Encoded(answer.chunks, [*answer.headers, (VERSION_HEADER, b"%d" % spec.version)])
 
 
-async def _aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of the work, done in a thread."""
-    return await asyncio.to_thread(work, *args, **kwargs)
+async def _decoded(codec: Codec, body: bytes, spec: ModelSpec, deadline: float) -> InferRequest:
+    """What a large body asks for, decoded in a thread."""
+    threads = _one_by_one if len(body) >= HUGE_BYTES else None  # the loop's own
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await asyncio.get_running_loop().run_in_executor(threads, codec.decode, body, spec)
+    except TimeoutError:
+        raise DeadlineExceededError(
+            f"The request of {len(body)} bytes was not decoded within the time that it gave; send fewer rows at once."
+        ) from None

@@ -79,7 +79,7 @@ def decode_shaped(value: Any, spec: InputSpec, declared: tuple[int, ...] | None)
 
 def missing_rows(spec: InputSpec, rows: int) -> Array:
     """An array of that many rows of an optional input that is absent altogether."""
-    return decode([None] * rows, spec)
+    return np.repeat(decode([None], spec), rows, axis=0)
 
 
 def missing_value(spec: InputSpec) -> Any:
@@ -162,7 +162,8 @@ def _carefully(value: Any, spec: InputSpec, kind: _Kind, declared: tuple[int, ..
         WrongShapeError, WrongTypeError, OutOfRangeError, MissingInputError: at the first mistake.
     """
     if not spec.required and type(value) is list and {type(row) for row in value} <= {list, type(None)}:
-        value = [_missing_row(declared) if row is None else row for row in value]
+        missing_row = _missing_row(declared)
+        value = [missing_row if row is None else row for row in value]
     shape: tuple[int, ...] = ()
     try:
         flat, shape = flatten(value)

@@ -1,6 +1,8 @@
 """What every protocol's requests for predictions have in common, over a real socket."""
 
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import httpx
@@ -8,7 +10,9 @@ import orjson
 import pytest
 
 from service import Settings, create_app
-from tests.waiting import until
+from service.codec import native
+from service.predict import HUGE_BYTES
+from tests.waiting import GENEROUS_S, until
 
 LONG = 2_000_000_000
 """Steps of a head that counts: far more than any test waits for."""
@@ -75,3 +79,49 @@ def test_a_client_that_hangs_up_frees_its_place(served, path):
     assert running.recv(1 << 16).startswith(b"HTTP/1.1 200")
     running.close()
     assert client.post(path, json=body(5, "fast")).status_code == 200
+
+
+class Decoding:
+    """The decoder of the native API, which waits until it may begin, and counts how many have begun at a time."""
+
+    def __init__(self, monkeypatch):
+        self.may_begin = threading.Event()
+        self.now = self.most = 0
+        self._decode = native.decode
+        monkeypatch.setattr(native, "decode", self)
+
+    def __call__(self, *args):
+        self.now += 1
+        self.most = max(self.most, self.now)
+        assert self.may_begin.wait(GENEROUS_S)
+        self.now -= 1
+        return self._decode(*args)
+
+
+HUGE = orjson.dumps({"inputs": {"steps": [3]}, "heads": ["fast"]}) + b" " * HUGE_BYTES
+
+
+def test_huge_bodies_are_decoded_one_after_the_other(served, monkeypatch):
+    app, client = served
+    before = requests(app)
+    decoding = Decoding(monkeypatch)
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(client.post, "/models/slow/predict", content=HUGE) for _ in range(4)]
+        until(lambda: requests(app) == before + 4, "all have come")
+        small = client.post("/v1/models/slow:predict", json=ASKING["/v1/models/slow:predict"](5, "fast"))
+        assert small.status_code == 200
+        decoding.may_begin.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 4
+    assert decoding.most == 1
+
+
+def test_a_huge_body_that_has_no_turn_in_time(served, monkeypatch):
+    _, client = served
+    decoding = Decoding(monkeypatch)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/models/slow/predict", content=HUGE)
+        until(lambda: decoding.now == 1, "the first is decoded")
+        late = client.post("/models/slow/predict", content=HUGE, headers={"X-Request-Timeout-Ms": "50"})
+        assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
+        decoding.may_begin.set()
+        assert first.result().status_code == 200
