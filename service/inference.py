@@ -12,13 +12,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import Call, Encoded, Headers, raw_path_of
+from service.aside import LARGE_BYTES
 from service.deadline import deadline_of
 from service.errors import HeadserveError
 from service.http.body import read_body
 from service.http.content_encoding import accepted, compressed
 from service.http.hangup import WhileConnected
 from service.lifecycle.manager import Manager
-from service.predict import LARGE_BYTES, predict
+from service.predict import predict
 from service.problems import Apis, answer_to, send_answer, unexpected
 from service.statistics import HUNG_UP, Refusals, Request
 

@@ -1,28 +1,22 @@
 """The request path: bytes in, decoded and checked, computed in a batch off the event loop, bytes out."""
 
 import asyncio
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
 
 from service.api import Call, Encoded
+from service.aside import LARGE_BYTES, read_aside
 from service.batch import rows_of
 from service.errors import TooManyRowsError
+from service.http.body import Body
 from service.lifecycle.manager import Manager
 from service.note import note
 from service.statistics import Request
-from service.types import InferResponse, nbytes
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-LARGE_BYTES = 1 << 16
-"""From here on, decoding and encoding take long enough to leave the event loop for."""
+from service.types import InferRequest, InferResponse, nbytes
 
 VERSION_HEADER = b"x-model-version"
 """The header of an answer that says which version computed it."""
 
 
-async def predict(manager: Manager, call: Call, body: bytes, deadline: float, max_rows: int, timed: Request) -> Encoded:
+async def predict(manager: Manager, call: Call, body: Body, deadline: float, max_rows: int, timed: Request) -> Encoded:
     """The encoded answer. A request is checked before it is queued, so that a bad one costs its sender only.
 
     Args:
@@ -44,7 +38,11 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ma
         spec = loaded.spec
         if noted is not None:
             noted.version, noted.timed = spec.version, timed
-        request = codec.decode(body, spec) if len(body) < LARGE_BYTES else await _aside(codec.decode, body, spec)
+
+        def read() -> InferRequest:
+            return codec.decode(body.take(), spec)
+
+        request = await read_aside(read) if body.is_large else read()
         timed.decoded(request)
         rows = rows_of(request.inputs)
         if rows is not None and rows > max_rows:
@@ -59,10 +57,5 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ma
         outputs = await loaded.infer(request, deadline)
         timed.computed()
         response = InferResponse(spec.name, spec.version, outputs)
-        answer = codec.encode(response) if nbytes(outputs) < LARGE_BYTES else await _aside(codec.encode, response)
+        answer = codec.encode(response) if nbytes(outputs) < LARGE_BYTES else await asyncio.to_thread(codec.encode, response)
         return Encoded(answer.chunks, [*answer.headers, (VERSION_HEADER, b"%d" % spec.version)])
-
-
-async def _aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of the work, done in a thread."""
-    return await asyncio.to_thread(work, *args, **kwargs)

@@ -78,8 +78,9 @@ def decode_shaped(value: Any, spec: InputSpec, declared: tuple[int, ...] | None)
 
 
 def missing_rows(spec: InputSpec, rows: int) -> Array:
-    """An array of that many rows of an optional input that is absent altogether."""
-    return decode([None] * rows, spec)
+    """That many rows of an optional input that is absent altogether: one row repeated, which takes the memory of one."""
+    one = decode([None], spec)
+    return one if rows == 1 else np.broadcast_to(one, (rows, *one.shape[1:]))
 
 
 def missing_value(spec: InputSpec) -> Any:
@@ -162,7 +163,8 @@ def _carefully(value: Any, spec: InputSpec, kind: _Kind, declared: tuple[int, ..
         WrongShapeError, WrongTypeError, OutOfRangeError, MissingInputError: at the first mistake.
     """
     if not spec.required and type(value) is list and {type(row) for row in value} <= {list, type(None)}:
-        value = [_missing_row(declared) if row is None else row for row in value]
+        missing_row = _missing_row(declared)
+        value = [missing_row if row is None else row for row in value]
     shape: tuple[int, ...] = ()
     try:
         flat, shape = flatten(value)

@@ -1,21 +1,45 @@
 """A request's body as bytes, whatever its content type says, decompressed, up to a limit."""
 
-import asyncio
-
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from service.api import Headers
+from service.aside import LARGE_BYTES
 from service.errors import BodyTooLargeError
 from service.http.content_encoding import decompressed
 
 
-async def read_body(receive: Receive, headers: Headers, max_body_bytes: int) -> bytes:
+class Body:
+    """What has come, compressed or not. It is given away once: a request that waits to be computed keeps no body in memory."""
+
+    __slots__ = ("_data", "_encoding", "_max_bytes")
+
+    def __init__(self, data: bytes, encoding: bytes | None, max_bytes: int):
+        self._data = data
+        self._encoding = encoding
+        self._max_bytes = max_bytes
+
+    @property
+    def is_large(self) -> bool:
+        """Whether to read it aside: nobody knows how much there is in what is compressed."""
+        return self._encoding is not None or len(self._data) >= LARGE_BYTES
+
+    def take(self) -> bytes:
+        """The body, decompressed.
+
+        Raises:
+            BodyTooLargeError: it is, once it is decompressed.
+            UnsupportedEncodingError, RequestError: it cannot be decompressed.
+        """
+        data, self._data = self._data, b""
+        return data if self._encoding is None else decompressed(data, self._encoding.decode("latin-1"), self._max_bytes)
+
+
+async def read_body(receive: Receive, headers: Headers, max_body_bytes: int) -> Body:
     """The body.
 
     Raises:
-        BodyTooLargeError: as soon as it is known: by Content-Length, while it streams in, or while it is decompressed.
-        UnsupportedEncodingError, RequestError: it cannot be decompressed.
+        BodyTooLargeError: as soon as it is known: by Content-Length, or while it streams in.
         ClientDisconnect: the client hung up while it sent.
     """
     length = headers.get(b"content-length", b"")
@@ -31,10 +55,7 @@ async def read_body(receive: Receive, headers: Headers, max_body_bytes: int) -> 
         body = bytes(chunks)
     if len(body) > max_body_bytes:
         raise _too_large(max_body_bytes, "more")
-    encoding = headers.get(b"content-encoding")
-    if encoding is None:
-        return body
-    return await asyncio.to_thread(decompressed, body, encoding.decode("latin-1"), max_body_bytes)
+    return Body(body, headers.get(b"content-encoding"), max_body_bytes)
 
 
 def _chunk(message: Message) -> bytes:
