@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     max_total_body_bytes: int = Field(
         default_factory=lambda settings: 32 * settings["max_body_bytes"],
         ge=1,
-        description="Bytes of all bodies above 64 KiB that may be there at a time; a further one is told 429. "
+        description="Bytes of all bodies above 64 KiB, and of their arrays, that may be there at a time; else 429. "
         "Default: 32 times max_body_bytes.",
     )
     max_rows: int = Field(default=1_000_000, ge=1, description="Most rows of one request.")

@@ -12,13 +12,14 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import Call, Encoded, Headers, raw_path_of
+from service.aside import LARGE_BYTES
 from service.deadline import deadline_of
 from service.errors import HeadserveError
 from service.http.bodies import Bodies
 from service.http.content_encoding import accepted, compressed
 from service.http.hangup import WhileConnected
 from service.lifecycle.manager import Manager
-from service.predict import LARGE_BYTES, predict
+from service.predict import predict
 from service.problems import Apis, answer_to, send_answer, unexpected
 from service.statistics import HUNG_UP, Refusals, Request
 
@@ -102,7 +103,7 @@ class Inference:
             with WhileConnected(receive):
                 answer = await predict(self._manager, call, body, deadline, self._max_rows, timed)
         finally:
-            self._bodies.release(body)
+            body.release()
         wanted = headers.get(b"accept-encoding")
         return answer if wanted is None else await _compressed(answer, wanted)
 

@@ -2,29 +2,22 @@
 
 import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 from service.api import Call, Codec, Encoded
+from service.aside import LARGE_BYTES, read_aside
 from service.batch import rows_of
 from service.errors import DeadlineExceededError, TooManyRowsError
+from service.http.bodies import Body
 from service.lifecycle.manager import Manager
 from service.note import note
 from service.statistics import Request
 from service.types import InferRequest, InferResponse, ModelSpec, nbytes
 
-LARGE_BYTES = 1 << 16
-"""From here on, decoding and encoding take long enough to leave the event loop for."""
-
-HUGE_BYTES = 1 << 20
-"""From here on, bodies are decoded one after the other: a list in JSON takes 3 bytes, and in Python 64."""
-
-_one_by_one = ThreadPoolExecutor(1, "decode")
-
 VERSION_HEADER = b"x-model-version"
 """The header of an answer that says which version computed it."""
 
 
-async def predict(manager: Manager, call: Call, body: bytes, deadline: float, max_rows: int, timed: Request) -> Encoded:
+async def predict(manager: Manager, call: Call, body: Body, deadline: float, max_rows: int, timed: Request) -> Encoded:
     """The encoded answer. A request is checked before it is queued, so that a bad one costs its sender only.
 
     Args:
@@ -46,8 +39,7 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ma
         spec = loaded.spec
         if noted is not None:
             noted.version, noted.timed = spec.version, timed
-        small = len(body) < LARGE_BYTES
-        request = codec.decode(body, spec) if small else await _decoded(codec, body, spec, deadline)
+        request = await _decoded(codec, body, spec, deadline) if body.is_large else codec.decode(body.take(), spec)
         timed.decoded(request)
         rows = rows_of(request.inputs)
         if rows is not None and rows > max_rows:
@@ -62,18 +54,19 @@ async def predict(manager: Manager, call: Call, body: bytes, deadline: float, ma
         outputs = await loaded.infer(request, deadline)
         timed.computed()
         response = InferResponse(spec.name, spec.version, outputs)
-        small = nbytes(outputs) < LARGE_BYTES
-        answer = codec.encode(response) if small else await asyncio.to_thread(codec.encode, response)
+        answer = codec.encode(response) if nbytes(outputs) < LARGE_BYTES else await asyncio.to_thread(codec.encode, response)
         return Encoded(answer.chunks, [*answer.headers, (VERSION_HEADER, b"%d" % spec.version)])
 
 
-async def _decoded(codec: Codec, body: bytes, spec: ModelSpec, deadline: float) -> InferRequest:
-    """What a large body asks for, decoded in a thread."""
-    threads = _one_by_one if len(body) >= HUGE_BYTES else None  # the loop's own
+async def _decoded(codec: Codec, body: Body, spec: ModelSpec, deadline: float) -> InferRequest:
+    """What a large body asks for, read when it is its turn."""
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
-            return await asyncio.get_running_loop().run_in_executor(threads, codec.decode, body, spec)
+            request = await read_aside(lambda: codec.decode(body.take(), spec))
     except TimeoutError:
         raise DeadlineExceededError(
-            f"The request of {len(body)} bytes was not decoded within the time that it gave; send fewer rows at once."
+            "The request was not read within the time that it gave, as large ones are read one after the other; "
+            "send fewer rows at once."
         ) from None
+    body.becomes(nbytes(request.inputs))
+    return request

@@ -3,7 +3,7 @@
 A model whose one input takes serialized `tf.Example`s takes rows of features as well, where its graph says which it parses.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ def read_rows(rows: Any, spec: ModelSpec) -> dict[str, Array]:
     if len(spec.inputs) == 1 and not _are_objects(rows, spec):
         return {spec.inputs[0].name: tensors.decode(rows, spec.inputs[0])}
     if spec.features and not any(type(row) is dict and row.keys() == {spec.inputs[0].name} for row in rows):
-        return {spec.inputs[0].name: _examples(rows, spec)}
+        return {spec.inputs[0].name: _examples(rows, len(rows), spec)}
     names = spec.input_names
     expected = dict.fromkeys(names).keys()
     for i, row in enumerate(rows):
@@ -44,7 +44,7 @@ def read_columns(columns: Any, spec: ModelSpec) -> dict[str, Array]:
     if not isinstance(columns, dict):
         raise WrongTypeError(f"'inputs': expected an object of columns, but got {described(columns)}.")
     if spec.features and columns.keys() != {spec.inputs[0].name}:
-        return {spec.inputs[0].name: _examples(_as_rows(columns, spec), spec)}
+        return {spec.inputs[0].name: _examples(*_as_rows(columns, spec), spec)}
     _check_inputs(columns, spec.inputs, None)
     arrays: dict[str, Array] = {}
     lengths: dict[str, int] = {}
@@ -74,11 +74,11 @@ def _are_objects(rows: list[Any], spec: ModelSpec) -> bool:
     return any(type(row) is dict and not (bare_bytes and row.keys() == {"b64"}) for row in rows)
 
 
-def _examples(rows: list[Any], spec: ModelSpec) -> Array:
+def _examples(rows: Iterable[Any], count: int, spec: ModelSpec) -> Array:
     """Serialized `tf.Example`s of rows of features: bytes `[rows]`."""
     floats = {feature.name for feature in spec.features if "float" in feature.dtype}
     required = {feature.name for feature in spec.features if feature.required}
-    examples = np.empty(len(rows), np.object_)
+    examples = np.empty(count, np.object_)
     for i, row in enumerate(rows):
         if type(row) is not dict:
             names = listed(feature.name for feature in spec.features)
@@ -93,8 +93,8 @@ def _examples(rows: list[Any], spec: ModelSpec) -> Array:
     return examples
 
 
-def _as_rows(columns: dict[str, Any], spec: ModelSpec) -> list[dict[str, Any]]:
-    """The rows of columns of features."""
+def _as_rows(columns: dict[str, Any], spec: ModelSpec) -> tuple[Iterator[dict[str, Any]], int]:
+    """The rows of columns of features, one after the other, as an object takes a hundred times its text; and how many."""
     _check_inputs(columns, spec.features, None)
     lengths: dict[str, int] = {}
     for name, column in columns.items():
@@ -104,7 +104,8 @@ def _as_rows(columns: dict[str, Any], spec: ModelSpec) -> list[dict[str, Any]]:
         _check_length(name, lengths)
     if not any(lengths.values()):
         raise NoRowsError("The columns are empty; give at least one row.")
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return rows, next(iter(lengths.values()))
 
 
 def _check_length(name: str, lengths: Mapping[str, int]) -> None:

@@ -78,8 +78,9 @@ def decode_shaped(value: Any, spec: InputSpec, declared: tuple[int, ...] | None)
 
 
 def missing_rows(spec: InputSpec, rows: int) -> Array:
-    """An array of that many rows of an optional input that is absent altogether."""
-    return np.repeat(decode([None], spec), rows, axis=0)
+    """That many rows of an optional input that is absent altogether: one row repeated, which takes the memory of one."""
+    one = decode([None], spec)
+    return one if rows == 1 else np.broadcast_to(one, (rows, *one.shape[1:]))
 
 
 def missing_value(spec: InputSpec) -> Any:

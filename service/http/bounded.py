@@ -13,15 +13,16 @@ from service.config import Settings
 from service.errors import HeadserveError, RequestError
 from service.http.after_head import AfterHead
 from service.http.crowd import Crowd, Place, Wait
-from service.http.head import MAX_HEADERS, MAX_URL_BYTES, fault, head_too_large, url_too_long
+from service.http.head import MAX_HEADERS, MAX_URL_BYTES, fault, head_too_large, too_many_headers, url_too_long
 from service.http.one_packet import OnePacketProtocol
 from service.http.refusals import SlowRequestError, TooManyConnectionsError, refusal
 from service.http.taken import Taken, acknowledged_bytes
 from service.statistics import Refusals
 
+_NOTHING = memoryview(b"")
 _FRAMING = (b"content-length", b"transfer-encoding")
 
-PARSED_AT_ONCE_BYTES = 16384
+PARSED_AT_ONCE_BYTES = 4096
 """What is read at once is parsed in parts, and no further while requests wait behind the one that is being answered: a quarter
 of a megabyte may hold ten thousand of them, each of which takes a kilobyte or two of memory once it is parsed."""
 
@@ -61,7 +62,7 @@ class BoundedProtocol(OnePacketProtocol):
             self.handshake.leave()
             self.handshake = None
         self.flow = InTurn(self.transport, self.pipeline)
-        self._unparsed = memoryview(b"")  # what has been read behind requests that wait
+        self._unparsed = _NOTHING  # what has been read behind requests that wait
         self._head_bytes = 0  # of what is neither a whole head nor a body
         self._large = False
         self._came_on = False  # whether a whole head has, or a part of a body
@@ -88,6 +89,8 @@ class BoundedProtocol(OnePacketProtocol):
         while self._unparsed and not self.pipeline:
             part, self._unparsed = self._unparsed[:PARSED_AT_ONCE_BYTES], self._unparsed[PARSED_AT_ONCE_BYTES:]
             self._parse(part)
+        if not self._unparsed:
+            self._unparsed = _NOTHING  # an empty part of what has been read would keep all of it
 
     def _parse(self, data: bytes | memoryview) -> None:
         if self._over:
@@ -231,6 +234,8 @@ class BoundedProtocol(OnePacketProtocol):
         if self._head_bytes > self.max_header_bytes:
             in_url = not self.headers and self.url is not None and len(self.url) > MAX_URL_BYTES
             self._refuse(url_too_long() if in_url else head_too_large(self.max_header_bytes))
+        elif len(self.headers) > MAX_HEADERS:  # now: the shortest take forty times their size in memory
+            self._refuse(too_many_headers())
 
     def _decline(self, rest: bytes) -> None:
         """Goes on in HTTP/1.1 after a request that offers another protocol, as Java's client does with HTTP/2.

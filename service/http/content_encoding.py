@@ -11,6 +11,9 @@ _ANY = 32 + zlib.MAX_WBITS
 
 MAX_ENCODINGS = 4
 """One after the other: each costs as much as a whole body, and a header has room for thousands."""
+MAX_TIMES = 1032
+"""How much larger a body may become; with one encoding, that is deflate's own limit. Three hundred bytes that are encoded four
+times over would be 32 MiB."""
 MAX_MEMBERS = 10_000
 """Of a gzip body: one that is empty has 20 bytes, and costs as much as a large one. Writers begin one every 64 KiB at most."""
 _CHUNK_BYTES = 64 * 2**10
@@ -37,12 +40,18 @@ def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
     names = [name for part in encoding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
     if len(names) > MAX_ENCODINGS:
         raise RequestError(f"Content-Encoding: expected at most {MAX_ENCODINGS} encodings, but got {len(names)}.")
+    most = len(body) * MAX_TIMES
     for name in reversed(names):
         if name.removeprefix("x-") not in ENCODINGS:
             raise UnsupportedEncodingError(
                 f"Content-Encoding: expected gzip, deflate or identity, but got {name[:40]!r}.", expected=ENCODINGS
             )
         body = _inflated(body, name, max_bytes)
+        if len(body) > most:
+            raise RequestError(
+                f"Content-Encoding: expected at most {most} bytes, {MAX_TIMES} times as many as came, but got more; "
+                "encode the body once."
+            )
     return body
 
 

@@ -24,7 +24,7 @@ def fault(url: bytes, headers: Headers, version: str, max_bytes: int) -> Request
     if len(url) > MAX_URL_BYTES:
         return url_too_long()
     if len(headers) > MAX_HEADERS:
-        return HeadTooLargeError(f"Expected at most {MAX_HEADERS} headers, but got {len(headers)}.")
+        return too_many_headers()
     if len(url) + sum(len(name) + len(value) + len(": \r\n") for name, value in headers) > max_bytes:
         return head_too_large(max_bytes)
     return _oddity(headers, version)
@@ -33,6 +33,11 @@ def fault(url: bytes, headers: Headers, version: str, max_bytes: int) -> Request
 def url_too_long() -> UrlTooLongError:
     """Of a URL whose end need not have come."""
     return UrlTooLongError(f"Expected a URL of at most {MAX_URL_BYTES} bytes, but got more.")
+
+
+def too_many_headers() -> HeadTooLargeError:
+    """Likewise."""
+    return HeadTooLargeError(f"Expected at most {MAX_HEADERS} headers, but got more.")
 
 
 def head_too_large(max_bytes: int) -> HeadTooLargeError:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.aside import read_aside
 from service.codec.oip.parsing import parsed
 from service.codec.oip.selection import flag, parameters
 from service.errors import RequestError, UnsupportedFeatureError
@@ -28,8 +29,15 @@ def router(manager: Manager, check_admin: Callable[[Mapping[str, str]], None] | 
     async def message(request: Request) -> dict[str, Any]:
         """The body, which may be empty."""
         body = await bodies.read(request.receive, dict(request.scope["headers"]))
-        bodies.release(body)  # nothing is awaited before it is gone
-        return parsed(body) if body.strip() else {}
+
+        def read() -> dict[str, Any]:
+            data = body.take()
+            return parsed(data) if data.strip() else {}
+
+        try:
+            return await read_aside(read) if body.is_large else read()
+        finally:
+            body.release()
 
     @routes.post("/index", summary="List the versions of all models", **INDEX_DOCS)
     async def index(request: Request) -> Response:

@@ -84,6 +84,12 @@ class Server:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
+    def peak_bytes(self) -> int:
+        """The most that has been resident up to now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+
+    @property
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))  # noqa: PTH208
 

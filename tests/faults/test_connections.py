@@ -1,6 +1,7 @@
 """Clients that hang up, send slowly, never read, or send before they are answered: others are answered all the while."""
 
 import asyncio
+import gzip
 import json
 import resource
 import select
@@ -116,6 +117,19 @@ def test_clients_that_never_read_their_answer(shared: Shared, counts: Counts) ->
             connection.sendall(request("/models/echo/predict", body))
         before = counts.right
         until(lambda: counts.right > before + 50)
+
+
+def test_bodies_that_are_small_until_they_are_decompressed(shared: Shared, counts: Counts) -> None:
+    """One is read at a time; the others wait as they came."""
+    body = gzip.compress(b'{"instances": "' + b"a" * (2**25 - 100) + b'"}')
+    assert len(body) < 50_000
+    peak = shared.server.peak_bytes
+    with nobody_is_disturbed(shared, counts), ExitStack() as stack:
+        sent = request("/models/echo/predict", body, content_encoding="gzip")
+        connections = [stack.enter_context(connected(shared, sent)) for _ in range(60)]
+        for connection in connections:
+            assert connection.recv(65536).startswith(b"HTTP/1.1 422 ")
+    assert shared.server.peak_bytes < peak + 400_000_000
 
 
 async def test_pipelined_requests_are_answered_in_their_order(shared: Shared, counts: Counts) -> None:

@@ -9,9 +9,9 @@ import httpx
 import orjson
 import pytest
 
-from service import Settings, create_app
+from service import Settings, create_app, predict
+from service.aside import LARGE_BYTES, read_aside
 from service.codec import native
-from service.predict import HUGE_BYTES
 from tests.waiting import GENEROUS_S, until
 
 LONG = 2_000_000_000
@@ -82,13 +82,18 @@ def test_a_client_that_hangs_up_frees_its_place(served, path):
 
 
 class Decoding:
-    """The decoder of the native API, which waits until it may begin, and counts how many have begun at a time."""
+    """The decoder of the native API, which waits until it may begin, and counts how many want to and have at a time."""
 
     def __init__(self, monkeypatch):
         self.may_begin = threading.Event()
-        self.now = self.most = 0
+        self.asked = self.now = self.most = 0
         self._decode = native.decode
         monkeypatch.setattr(native, "decode", self)
+        monkeypatch.setattr(predict, "read_aside", self.read_aside)
+
+    async def read_aside(self, work):
+        self.asked += 1
+        return await read_aside(work)
 
     def __call__(self, *args):
         self.now += 1
@@ -98,16 +103,15 @@ class Decoding:
         return self._decode(*args)
 
 
-HUGE = orjson.dumps({"inputs": {"steps": [3]}, "heads": ["fast"]}) + b" " * HUGE_BYTES
+LARGE = orjson.dumps({"inputs": {"steps": [3]}, "heads": ["fast"]}) + b" " * LARGE_BYTES
 
 
-def test_huge_bodies_are_decoded_one_after_the_other(served, monkeypatch):
-    app, client = served
-    before = requests(app)
+def test_large_bodies_are_decoded_one_after_the_other(served, monkeypatch):
+    _, client = served
     decoding = Decoding(monkeypatch)
     with ThreadPoolExecutor(4) as pool:
-        answers = [pool.submit(client.post, "/models/slow/predict", content=HUGE) for _ in range(4)]
-        until(lambda: requests(app) == before + 4, "all have come")
+        answers = [pool.submit(client.post, "/models/slow/predict", content=LARGE) for _ in range(4)]
+        until(lambda: decoding.asked == 4, "all have come")
         small = client.post("/v1/models/slow:predict", json=ASKING["/v1/models/slow:predict"](5, "fast"))
         assert small.status_code == 200
         decoding.may_begin.set()
@@ -115,13 +119,13 @@ def test_huge_bodies_are_decoded_one_after_the_other(served, monkeypatch):
     assert decoding.most == 1
 
 
-def test_a_huge_body_that_has_no_turn_in_time(served, monkeypatch):
+def test_a_large_body_that_has_no_turn_in_time(served, monkeypatch):
     _, client = served
     decoding = Decoding(monkeypatch)
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(client.post, "/models/slow/predict", content=HUGE)
+        first = pool.submit(client.post, "/models/slow/predict", content=LARGE)
         until(lambda: decoding.now == 1, "the first is decoded")
-        late = client.post("/models/slow/predict", content=HUGE, headers={"X-Request-Timeout-Ms": "50"})
+        late = client.post("/models/slow/predict", content=LARGE, headers={"X-Request-Timeout-Ms": "50"})
         assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
         decoding.may_begin.set()
         assert first.result().status_code == 200

@@ -10,6 +10,9 @@ from service.codec.tf_example import serialized
 from service.errors import InvalidRequestError, NoRowsError
 from service.types import Array
 
+MAX_SHARED_BYTES = 2**25
+"""What the context may take in all examples together: a megabyte of it with a million examples would be a terabyte."""
+
 
 def read(message: dict[str, Any], floats: Collection[str] = ()) -> Array:
     """The examples of a request, serialized: bytes `[rows]`.
@@ -30,6 +33,11 @@ def read(message: dict[str, Any], floats: Collection[str] = ()) -> Array:
     context = message.get("context", {})
     # Messages behind each other are merged, and what comes last holds: an example overrides the context.
     shared = serialized(context, "'context'", floats) if context != {} else b""
+    if len(shared) * len(examples) > MAX_SHARED_BYTES:
+        raise InvalidRequestError(
+            f"'context': expected at most {MAX_SHARED_BYTES} bytes, as each of the {len(examples)} examples has them, but got "
+            f"{len(shared)} for each; send fewer examples at once."
+        )
     rows = np.empty(len(examples), np.object_)
     rows[:] = [shared + serialized(example, f"'examples', {i}", floats) for i, example in enumerate(examples)]
     return rows

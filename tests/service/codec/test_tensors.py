@@ -118,6 +118,14 @@ def test_an_optional_input_that_is_absent():
     assert tensors.missing_rows(spec("int64", 2, required=False, missing=3), 2).tolist() == [[3, 3], [3, 3]]
 
 
+def test_many_rows_of_an_optional_input_that_is_absent_take_the_memory_of_one():
+    """Nothing has been sent for them."""
+    rows = tensors.missing_rows(spec("float32", 10, required=False, missing=3), 10**5)
+    assert rows.shape == (10**5, 10)
+    assert rows[-1, -1] == 3
+    assert rows.strides[0] == 0
+
+
 @pytest.mark.parametrize(
     ("value", "tensor", "error", "message", "row"),
     [

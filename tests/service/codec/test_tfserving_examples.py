@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.codec.tf_example import serialized
-from service.codec.tfserving.examples import read
+from service.codec.tfserving.examples import MAX_SHARED_BYTES, read
 from service.errors import InvalidRequestError, NoRowsError, OutOfRangeError, WrongTypeError
 
 FLOATS = st.floats(width=32, allow_nan=False)
@@ -66,6 +66,14 @@ def test_an_example_overrides_the_context():
         {"x": ("float_list", [3.5]), "y": ("int64_list", [2])},
         {"x": ("float_list", [1.5]), "y": ("int64_list", [2])},
     ]
+
+
+def test_a_context_that_many_examples_share_is_bounded():
+    """All of it is in each of them: a megabyte, and a million examples of three bytes, would be a terabyte."""
+    context = {"x": "a" * 100_000}
+    assert len(read({"context": context, "examples": [{}] * 100})) == 100
+    with pytest.raises(InvalidRequestError, match=f"'context': expected at most {MAX_SHARED_BYTES} bytes"):
+        read({"context": context, "examples": [{}] * 1000})
 
 
 @pytest.mark.parametrize(

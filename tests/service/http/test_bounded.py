@@ -63,6 +63,11 @@ def test_heads_are_bounded(bounds, pieces, status, code):
         refused(rest(connection), status, code)
 
 
+def test_too_many_headers_are_refused_before_the_head_ends(bounds):
+    """One of four bytes takes forty times as many in memory."""
+    refused(asked(bounds, b"GET / HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * 120), 431, "head_too_large")
+
+
 @pytest.mark.parametrize(
     "piece",
     [
@@ -239,8 +244,8 @@ def test_no_more_connections_than_allowed(tmp_path, serving):
 
 def test_refused_connections_are_counted_by_reason(tmp_path, serving):
     """What a client sends makes no label."""
-    with serving(create_app(Settings(models=tmp_path, header_timeout_ms=100, max_header_bytes=2000))) as client:
-        for sent in (b"nonsense\r\n\r\n", b"GET /", head("GET", "/" + "x" * 9000), head("GET", "/livez", X="x" * 3000)):
+    with serving(create_app(Settings(models=tmp_path, header_timeout_ms=100, max_header_bytes=9000))) as client:
+        for sent in (b"nonsense\r\n\r\n", b"GET /", head("GET", "/" + "x" * 8500), head("GET", "/livez", X="x" * 9000)):
             asked(client, sent)
         asked(client, b"other nonsense\r\n\r\n")
         page = client.get("/metrics").text

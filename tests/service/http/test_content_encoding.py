@@ -67,6 +67,14 @@ def test_encodings_are_bounded_in_number():
     assert decompressed(inner, ", ".join(["gzip", "identity"] * MAX_ENCODINGS), 10 * LIMIT) == BODY
 
 
+def test_encodings_of_encodings_make_no_more_than_one_does():
+    """Some hundred bytes would be the largest body."""
+    once = gzip.compress(bytes(2**20))
+    assert decompressed(once, "gzip", 2**20) == bytes(2**20)
+    with pytest.raises(RequestError, match="1032 times as many as came"):
+        decompressed(gzip.compress(once), "gzip, gzip", 2**20)
+
+
 @pytest.mark.parametrize(
     ("encoding", "body", "error", "message"),
     [

@@ -1,0 +1,69 @@
+import asyncio
+import gc
+import gzip
+import sys
+import threading
+
+import pytest
+
+from service import Settings, create_app
+from service.aside import read_aside
+from service.http.bodies import Bodies, Body
+from service.routes import v2_repository
+
+
+async def test_bodies_are_read_one_at_a_time():
+    """However many come at once."""
+    reading, most = 0, 0
+
+    def work() -> None:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        threading.Event().wait(0.01)
+        reading -= 1
+
+    await asyncio.gather(*(read_aside(work) for _ in range(20)))
+    assert most == 1
+
+
+async def test_garbage_is_looked_for_again_afterwards():
+    def work() -> None:
+        assert not gc.isenabled()
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011 - ours
+        await read_aside(work)
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding", "is_large"),
+    [
+        pytest.param(b"a" * 10, None, False, id="small"),
+        pytest.param(b"a" * 2**17, None, True, id="large"),
+        pytest.param(gzip.compress(b"a" * 10), b"gzip", True, id="compressed"),
+    ],
+)
+def test_a_body_is_given_away_once(data, encoding, is_large):
+    """It is not kept while its request waits."""
+    before = sys.getrefcount(data)
+    body = Body(data, encoding, 0, Bodies(2**20, 2**20))
+    assert body.is_large == is_large
+    assert set(body.take()) == {ord("a")}
+    assert sys.getrefcount(data) == before
+
+
+def test_large_messages_to_the_repository_are_read_aside(tmp_path, serving, monkeypatch):
+    """To parse 32 MiB takes a second and more, in which nobody else is answered."""
+    threads, parsed = [], v2_repository.parsed
+
+    def noted(text):
+        threads.append(threading.current_thread().name)
+        return parsed(text)
+
+    monkeypatch.setattr(v2_repository, "parsed", noted)
+    with serving(create_app(Settings(models=tmp_path))) as client:
+        assert client.post("/v2/repository/index", json={"ready": True, "x": "a" * 2**17}).status_code == 200
+        assert client.post("/v2/repository/index", json={"ready": True}).status_code == 200
+    assert [name.startswith("read") for name in threads] == [True, False]
