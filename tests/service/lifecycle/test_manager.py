@@ -195,7 +195,8 @@ def test_a_folder_that_has_changed_is_tried_at_once(models, loader, start, monke
     monkeypatch.setattr("service.lifecycle.record.retry_delay_s", lambda attempts: 1e6)
     broken = put(models, "films/1", "fail: half of it")
     manager = start()
-    (broken / "saved_model.pb").write_text("all of it")
+    (models / ".whole").write_text("all of it")
+    (models / ".whole").rename(broken / "saved_model.pb")  # at once: half of it would be tried, too
     until(lambda: manager.status("films").state == "available")
     assert loader.attempts == [1, 1]
 
