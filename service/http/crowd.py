@@ -1,7 +1,7 @@
 """All connections of a server: how many there may be, and how long one may wait for what.
 
 Nobody sets a timer for a request. Every now and then one look goes over all connections and sees which of them are where they
-were at the last look; a request in the meantime costs nothing.
+were at the last look; a request in the meantime costs nothing. When the server itself stood still, nobody has waited.
 """
 
 import asyncio
@@ -77,6 +77,7 @@ class Crowd:
         }
         self._least_bytes = max(1, MIN_BYTES_S * settings.write_timeout_ms // 1000)
         self._interval_s = min(1.0, min(self._limits_s.values()) / LOOKS)
+        self._watched_s = self._looked_at_s = 0.0
         self._places: dict[Connection, tuple[Place, float]] = {}
         self._lingering: set[Connection] = set()
         self._refused: Counter[str] = Counter()
@@ -85,7 +86,7 @@ class Crowd:
     def enter(self, connection: Connection) -> bool:
         """Whether there is a place for one more; without one, it is counted among those that are told so."""
         room = len(self._places) - len(self._lingering) < self._most
-        self._places[connection] = (Place(Wait.HEAD), asyncio.get_running_loop().time())
+        self._places[connection] = (Place(Wait.HEAD), self._now_s())
         self._look_later()
         return room
 
@@ -107,6 +108,13 @@ class Crowd:
         self._refused[why] += 1
         self._refusals.add_connection(why)
 
+    def _now_s(self) -> float:
+        """The time, on a clock that stands still while the server does: what has been sent meanwhile waits to be read."""
+        now_s = asyncio.get_running_loop().time()
+        self._watched_s += min(now_s - self._looked_at_s, 2 * self._interval_s)
+        self._looked_at_s = now_s
+        return self._watched_s
+
     def _look_later(self) -> None:
         if not self._looks:
             self._looks = True
@@ -114,9 +122,10 @@ class Crowd:
 
     def _look(self) -> None:
         self._looks = False
+        now_s = self._now_s()
         for connection in list(self._places):
             try:
-                self._look_at(connection)
+                self._look_at(connection, now_s)
             except Exception:  # one that cannot be looked at must not protect the others
                 log.exception("a connection could not be looked at")
         if self._refused:  # one line for all: whoever attacks is not to fill the disk
@@ -125,8 +134,7 @@ class Crowd:
         if self._places:
             self._look_later()
 
-    def _look_at(self, connection: Connection) -> None:
-        now_s = asyncio.get_running_loop().time()
+    def _look_at(self, connection: Connection, now_s: float) -> None:
         before, since_s = self._places[connection]
         place = connection.place()
         if place.is_past(before, self._least_bytes):

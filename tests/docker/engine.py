@@ -70,7 +70,7 @@ class Container:
 
     def is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/readyz").status_code == httpx.codes.OK
+            return httpx.get(f"{self.url}/readyz", timeout=60).status_code == httpx.codes.OK
         except (httpx.TransportError, httpx.InvalidURL):
             assert self[".State.Status"] != "exited", docker("logs", self.name)
             return False

@@ -18,7 +18,7 @@ def test_up_trains_and_serves(compose: Compose) -> None:
     assert compose.container("trainer").exit_code == 0
     address = compose.address("server", 8000)
     assert address.startswith("127.0.0.1:")
-    described = httpx.get(f"http://{address}/models/penguins").json()
+    described = httpx.get(f"http://{address}/models/penguins", timeout=60).json()
     assert [version["version"] for version in described["versions"]] == [1]
     until(lambda: compose.container("server")[".State.Health.Status"] == "healthy")
 

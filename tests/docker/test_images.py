@@ -81,7 +81,9 @@ def test_nothing_about_the_machine_that_built_it(image: str) -> None:
 
 def test_the_server_answers(server: Container) -> None:
     answer = httpx.post(
-        f"{server.url}/models/movies/predict", json={"instances": [{"title": "Heat", "year": 1995, "length": 170}]}
+        f"{server.url}/models/movies/predict",
+        json={"instances": [{"title": "Heat", "year": 1995, "length": 170}]},
+        timeout=60,
     )
     assert answer.status_code == httpx.codes.OK
     assert answer.json()["predictions"]["genres"]["classes"]

@@ -46,13 +46,14 @@ def prometheus(compose: Compose, programs: Path) -> Iterator[httpx.Client]:
     command = ("--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path=/data")
     with container(SERVER, *options, command=command) as started:
         address = docker("port", started.name, "9090").splitlines()[0]
-        with httpx.Client(base_url=f"http://{address}") as client:
+        with httpx.Client(base_url=f"http://{address}", timeout=60) as client:
             until(lambda: _is_up(client, started))
             scrapes = 'count_over_time(up{job="headserve"}[5m])'
             for _ in range(2):
                 before = _value(client, scrapes)
                 for _ in range(20):
-                    httpx.post(f"{compose.container('server').url}/models/penguins/predict", json=BODY).raise_for_status()
+                    url = f"{compose.container('server').url}/models/penguins/predict"
+                    httpx.post(url, json=BODY, timeout=60).raise_for_status()
                 until(lambda before=before: _value(client, scrapes) > before)
             yield client
 
@@ -109,7 +110,7 @@ def test_panel(panel: dict[str, Any], prometheus: httpx.Client) -> None:
 
 
 def test_panels_and_rules_ask_for_metrics_that_there_are(compose: Compose) -> None:
-    exposed = httpx.get(f"{compose.container('server').url}/metrics").text
+    exposed = httpx.get(f"{compose.container('server').url}/metrics", timeout=60).text
     there = set(re.findall(r"^# TYPE (\S+)", exposed, re.MULTILINE))
     rules = (CONFIGURATION / "rules.yml").read_text()
     asked = {name for text in (json.dumps(PANELS), rules) for name in re.findall(r"\b(?:headserve|process)_[a-z_]+\b", text)}

@@ -6,13 +6,14 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.waiting import GENEROUS_S, until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -58,9 +59,11 @@ class Server:
     """`headserve serve` as a process on a free port."""
 
     def __init__(self, models: Path, *flags: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        # Bound, and not listening, for as long as the server may be: nobody else is given the port.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        port = self._reserved.getsockname()[1]
         command = [sys.executable, "-m", "service", "serve", "--models", str(models), "--port", str(port)]
         command += flags
         # A pipe that nobody reads would be full at some time, and stop the server.
@@ -69,17 +72,15 @@ class Server:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                raise AssertionError(f"The server ended with {self.process.returncode}: {self.output()}")
-            try:
-                if self.client.get("/readyz").status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                pass
-            time.sleep(0.1)
-        raise AssertionError("The server was not ready in time.")
+        until(self._is_ready)
+
+    def _is_ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"The server ended with {self.process.returncode}: {self.output()}")
+        try:
+            return self.client.get("/readyz").status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
 
     def output(self) -> str:
         """What it has said, once it has ended."""
@@ -91,7 +92,7 @@ class Server:
         self.client.close()
         self.process.terminate()
         try:
-            return self.process.wait(timeout=30)
+            return self.process.wait(GENEROUS_S)
         finally:
             self.close()
 
@@ -102,6 +103,7 @@ class Server:
             self.process.kill()
             self.process.wait()
         self._output.close()
+        self._reserved.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,12 @@
 
 import itertools
 import json
-import os
 import shutil
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,24 @@ def folder(tmp_path: Path, source: Path) -> Path:
 
 
 @pytest.fixture
-def running(folder: Path) -> Iterator[Server]:
-    server = Server(folder.parent)
-    try:
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.close()
+def start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Server]]:
+    """Starts a server with settings, which is ready."""
+    with ExitStack() as stack:
+
+        def start(**settings: int) -> Server:
+            for name, value in settings.items():
+                monkeypatch.setenv(f"HEADSERVE_{name.upper()}", str(value))
+            server = Server(folder.parent)
+            stack.callback(server.close)
+            server.wait_until_ready()
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def running(start: Callable[..., Server]) -> Server:
+    return start()
 
 
 @pytest.fixture
@@ -95,7 +106,8 @@ def test_a_broken_version_is_reported_and_disturbs_nobody(
     assert load.wrong == []
 
 
-def test_a_slow_copy_is_not_touched_before_it_is_whole(running: Server, folder: Path, source: Path) -> None:
+def test_a_slow_copy_is_not_touched_before_it_is_whole(start: Callable[..., Server], folder: Path, source: Path) -> None:
+    running = start(settle_ms=5000)  # a copy that stands still for longer is taken for whole
     files = sorted(path for path in source.rglob("*") if path.is_file())
     files.sort(key=lambda path: path.name != "saved_model.pb")  # the worst order: it looks whole at once
     for path in files:
@@ -103,8 +115,8 @@ def test_a_slow_copy_is_not_touched_before_it_is_whole(running: Server, folder: 
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("wb") as file:
             content = path.read_bytes()
-            for start in range(0, len(content), len(content) // 4 + 1):
-                file.write(content[start : start + len(content) // 4 + 1])
+            for begin in range(0, len(content), len(content) // 4 + 1):
+                file.write(content[begin : begin + len(content) // 4 + 1])
                 file.flush()
                 time.sleep(0.1)
         assert versions(running)[1] == "available"
@@ -123,6 +135,11 @@ def test_labels_and_versions_have_routes(running: Server, folder: Path, source: 
 
 
 def test_the_port_is_open_while_the_first_model_loads(folder: Path) -> None:
+    until(lambda: first_answer_while_it_starts(folder) == httpx.codes.SERVICE_UNAVAILABLE, "asked before it has loaded")
+
+
+def first_answer_while_it_starts(folder: Path) -> int:
+    """What `/readyz` says at first, and OK in the end; it is asked as soon as somebody listens."""
     server = Server(folder.parent)
     try:
         seen: list[int] = []
@@ -136,14 +153,15 @@ def test_the_port_is_open_while_the_first_model_loads(folder: Path) -> None:
             return seen[-1] == httpx.codes.OK
 
         until(ready)
-        assert seen[0] == httpx.codes.SERVICE_UNAVAILABLE
     finally:
         code = server.stop()
     assert code == 0
+    return seen[0]
 
 
-def test_sigterm_under_load_loses_nothing(running: Server, body: dict[str, Any]) -> None:
-    with Load(running.client.base_url, body, clients=8) as load:
+def test_sigterm_under_load_loses_nothing(start: Callable[..., Server], body: dict[str, Any]) -> None:
+    running = start(drain_delay_ms=5000)
+    with Load(running.client.base_url, body, clients=8, ends=True) as load:
         until(lambda: len(load.versions) > 100)
         running.process.send_signal(signal.SIGTERM)
         until(lambda: running.client.get("/readyz").json()["status"] == "draining")
@@ -181,24 +199,24 @@ def test_a_second_signal_ends_it_at_once(running: Server) -> None:
     with sent(running, HALF % 1000):
         time.sleep(0.5)
         running.process.send_signal(signal.SIGTERM)
-        until(lambda: running.client.get("/readyz").json()["status"] == "draining")
+        until(lambda: _ends(running))
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(GENEROUS_S) == 128 + signal.SIGTERM
 
 
-def test_what_takes_too_long_is_cut(folder: Path) -> None:
-    os.environ["HEADSERVE_DRAIN_TIMEOUT_MS"] = "200"
+def test_what_takes_too_long_is_cut(start: Callable[..., Server]) -> None:
+    server = start(drain_timeout_ms=200)
+    with sent(server, HALF % 1000):
+        time.sleep(0.5)
+        assert server.stop() == 0
+
+
+def _ends(server: Server) -> bool:
+    """Whether it says that it does, or has closed its port."""
     try:
-        server = Server(folder.parent)
-    finally:
-        del os.environ["HEADSERVE_DRAIN_TIMEOUT_MS"]
-    try:
-        server.wait_until_ready()
-        with sent(server, HALF % 1000):
-            time.sleep(0.5)
-            assert server.stop() == 0
-    finally:
-        server.close()
+        return server.client.get("/readyz").json()["status"] == "draining"
+    except httpx.TransportError:
+        return True
 
 
 def _refused(server: Server) -> bool:

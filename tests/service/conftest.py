@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from service import Settings, create_app
 from service.http.server import configured
+from tests.waiting import GENEROUS_S
 
 Serving = Callable[[FastAPI], AbstractContextManager[httpx.Client]]
 
@@ -196,7 +197,7 @@ def _serving(app: FastAPI) -> Iterator[httpx.Client]:
         while not server.started:
             assert thread.is_alive(), "the server ended while it started"
             time.sleep(0.01)
-        assert app.state.manager.wait_until_settled(120)
+        assert app.state.manager.wait_until_settled(GENEROUS_S)
         with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60) as client:
             yield client
     finally:

@@ -34,7 +34,7 @@ def logged(log_format: str) -> Iterator[io.StringIO]:
 
 def lines_of(stream: io.StringIO, request_id: str, count: int = 1) -> list[dict[str, Any]]:
     """The log's lines with this id; the access log's is written after the client has its answer."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while True:
         written = [line for line in stream.getvalue().splitlines(keepends=True) if request_id in line and line.endswith("\n")]
         lines = [line for line in map(json.loads, written) if line["logger"].startswith("headserve.")]

@@ -4,11 +4,13 @@ import json
 import re
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
 
-PATIENCE_S = 30
+from tests.waiting import GENEROUS_S
+
 _ESTABLISHED = 1
 
 
@@ -17,24 +19,25 @@ def connected(client: httpx.Client, receive_bytes: int | None = None) -> socket.
     connection = socket.socket()
     if receive_bytes is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    connection.settimeout(PATIENCE_S)
+    connection.settimeout(GENEROUS_S)
     connection.connect((client.base_url.host, client.base_url.port))
     return connection
 
 
 def rest(connection: socket.socket) -> bytes:
     """Everything until the server ends the connection."""
-    try:
-        return b"".join(iter(lambda: connection.recv(65536), b""))
-    except ConnectionResetError:
-        return b""
+    parts = []
+    with suppress(ConnectionResetError):
+        parts.extend(iter(lambda: connection.recv(65536), b""))
+    return b"".join(parts)
 
 
 def asked(client: httpx.Client, *pieces: bytes) -> bytes:
     """What the server answers to these bytes until it ends the connection."""
     with connected(client) as connection:
-        for piece in pieces:
-            connection.sendall(piece)
+        with suppress(ConnectionError):  # it may have been refused before its end
+            for piece in pieces:
+                connection.sendall(piece)
         return rest(connection)
 
 
@@ -45,7 +48,7 @@ def statuses(answer: bytes) -> list[int]:
 
 def until_cut(connection: socket.socket) -> None:
     """Returns once the system knows that the server has ended the connection, without reading from it."""
-    until_s = time.monotonic() + PATIENCE_S
+    until_s = time.monotonic() + GENEROUS_S
     while connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED:
         assert time.monotonic() < until_s, "the server has not ended the connection"
         time.sleep(0.01)

@@ -28,7 +28,7 @@ def logging_server(models, serving) -> Iterator[tuple[httpx.Client, io.StringIO]
 
 def raw(client: httpx.Client, request: bytes) -> bytes:
     """What the server answers to these very bytes."""
-    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection:
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=60) as connection:
         connection.sendall(request)
         return b"".join(iter(lambda: connection.recv(65536), b""))
 

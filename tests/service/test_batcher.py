@@ -13,6 +13,7 @@ from service.batcher import Batcher
 from service.errors import DeadlineExceededError, ModelError, OverloadedError, RejectedByModelError, UnloadingError
 from service.models.options import BatchingOptions
 from tests.service.batches import BAD, NEGATIVE, TWICE
+from tests.waiting import GENEROUS_S
 
 
 class Model:
@@ -28,7 +29,7 @@ class Model:
         x = inputs["x"]
         self.batches.append((len(x), outputs))
         self.running.release()
-        assert self.gate.wait(10)
+        assert self.gate.wait(GENEROUS_S)
         if (x == BAD).any():
             raise RejectedByModelError("refused")
         if (x == -BAD).any():
@@ -36,7 +37,7 @@ class Model:
         return {output: x * 2 if output == TWICE else -x for output in outputs}
 
     async def wait_until_running(self):
-        assert await asyncio.to_thread(self.running.acquire, timeout=10)
+        assert await asyncio.to_thread(self.running.acquire, timeout=GENEROUS_S)
 
 
 @pytest.fixture
@@ -228,11 +229,22 @@ async def test_a_request_larger_than_the_queue_runs_when_it_is_empty(batcher):
     assert len(await twice(batcher(max_batch_size=2, max_enqueued_batches=1), *range(9))) == 9
 
 
+async def running_until_its_deadline(made, model):
+    """A request that computes, whose deadline comes soon, if not even before it computes."""
+    while True:
+        running = asyncio.create_task(twice(made, 1, deadline=time.monotonic() + 0.3))
+        while not (model.batches or running.done()):
+            await asyncio.sleep(0.001)
+        if model.batches:
+            return running
+        with pytest.raises(DeadlineExceededError):
+            await running
+
+
 async def test_a_deadline_ends_the_wait_in_the_queue_and_in_the_model(batcher, model):
     made = batcher()
     model.gate.clear()
-    running = asyncio.create_task(twice(made, 1, deadline=time.monotonic() + 0.3))
-    await model.wait_until_running()
+    running = await running_until_its_deadline(made, model)
     with pytest.raises(DeadlineExceededError):
         await twice(made, 2, deadline=time.monotonic() + 0.05)
     assert made.waiting_rows == 0, "its place is free"
@@ -267,7 +279,8 @@ async def test_closing_finishes_what_waits(batcher, model):
     tasks += [asyncio.create_task(twice(made, i)) for i in range(5)]
     await queued(made, 5)
     closing = asyncio.create_task(asyncio.to_thread(made.close))
-    await asyncio.sleep(0.02)
+    while not made._closing:
+        await asyncio.sleep(0.001)
     with pytest.raises(UnloadingError):
         await twice(made, 1)
     assert not closing.done()

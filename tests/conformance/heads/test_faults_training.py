@@ -90,7 +90,7 @@ def test_an_optimizer_may_be_named() -> None:
 def replicated() -> dict[str, Any]:
     """What one step on two replicas left, by library, reduction and optimizer; see `two_replicas.py`."""
     script = Path(__file__).with_name("two_replicas.py")
-    done = subprocess.run([sys.executable, "-W", "ignore", script], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([sys.executable, "-W", "ignore", script], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     answers: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answers

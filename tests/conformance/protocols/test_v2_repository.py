@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 
 import httpx
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from tests.conformance.protocols.server import running
 from tests.conformance.protocols.v2_requests import VECTOR, answered, infer
 from tests.conformance.protocols.v2_server import ADMIN
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"ready": true}', b'{"ready": false}'])
@@ -32,10 +32,7 @@ def test_unload_and_load(v2, body):
     answer = infer(v2, {"inputs": [VECTOR]}, model="vectors")
     assert answer.status_code == 503
     assert "unloaded on request" in answer.json()["error"]
-    deadline = time.monotonic() + 60
-    while _state(v2) != ("UNAVAILABLE", "unloaded"):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: _state(v2) == ("UNAVAILABLE", "unloaded"))
     assert v2.get("/v2/health/ready").status_code == 200
     answer = v2.post("/v2/repository/models/vectors/load", content=b"{}", headers=ADMIN)
     assert (answer.status_code, answer.json()) == (200, {})

@@ -210,7 +210,7 @@ def test_a_body_that_the_client_builds_and_another_sends(address):
     headers = {"Inference-Header-Content-Length": str(length)}
     import httpx
 
-    answer = httpx.post(f"http://{address}/v2/models/films/infer", content=bytes(body), headers=headers)
+    answer = httpx.post(f"http://{address}/v2/models/films/infer", content=bytes(body), headers=headers, timeout=60)
     length = int(answer.headers["Inference-Header-Content-Length"])
     check(http.InferenceServerClient.parse_response_body(answer.content, header_length=length))
 

@@ -267,7 +267,7 @@ def test_the_document_says_how_a_key_is_refused(keyed):
 @pytest.fixture
 def scraping(keyed):
     """A client whose key may read metrics."""
-    with httpx.Client(base_url=keyed.client.base_url, headers={"x-api-key": keyed.keys["read"]}) as client:
+    with httpx.Client(base_url=keyed.client.base_url, headers={"x-api-key": keyed.keys["read"]}, timeout=60) as client:
         yield client
 
 

@@ -16,7 +16,7 @@ from service.auth.keys_file import MAX_BYTES, Keys
 from service.errors import ConfigError, UnauthorizedError
 from tests.service.keyed import WRONG, Keyed, error_of, started
 from tests.service.keyring import add_key, remove_key
-from tests.waiting import until
+from tests.waiting import GENEROUS_S, until
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_a_rate_is_a_limit(tmp_path, serving):
             answer = client.post(asking, headers={"x-api-key": few})
             assert answer.status_code == 429
             assert "may ask 3 times a hour" in error_of(answer, asking)
-            assert 3590 <= int(answer.headers["retry-after"]) <= 3600
+            assert 3000 < int(answer.headers["retry-after"]) <= 3600
             assert answer.headers["ratelimit-limit"] == "3"
             assert answer.headers["ratelimit-remaining"] == "0"
             assert answer.headers["ratelimit-reset"] == answer.headers["retry-after"]
@@ -177,7 +177,9 @@ def test_no_kept_key_is_refused_and_no_removed_one_let_in_while_the_file_changes
             remove_key(keyed.path, f"noise{number}")
 
     def ask() -> None:
-        with httpx.Client(base_url=keyed.client.base_url, headers={"x-api-key": keyed.keys["read"]}) as client:
+        with httpx.Client(
+            base_url=keyed.client.base_url, headers={"x-api-key": keyed.keys["read"]}, timeout=GENEROUS_S
+        ) as client:
             while not ended.is_set():
                 refused.extend(status for status in [client.get("/models").status_code] if status != 200)
 

@@ -13,6 +13,7 @@ from service import Settings, create_app
 from service.http.bounded import BoundedProtocol
 from service.http.crowd import Place, Wait
 from tests.service.raw import asked, connected, head, refused, rest, statuses, until_cut
+from tests.waiting import Pace, not_held_up, until
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -21,14 +22,23 @@ CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
 MAX_HEADER_BYTES = 10_000
 MAX_CONNECTIONS = 8
+PATIENT_MS = 600_000
+PROMPT_S = 0.1
+"""How fast a client is that the impatient server does not drop."""
 
 
 @pytest.fixture(scope="module")
 def bounds(tmp_path_factory, serving):
-    """A server without models and with narrow bounds."""
+    """A server without models and with narrow bounds on sizes."""
+    with serving(create_app(Settings(models=tmp_path_factory.mktemp("models"), max_header_bytes=MAX_HEADER_BYTES))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory, serving):
+    """A server without models that waits for nobody."""
     settings = Settings(
         models=tmp_path_factory.mktemp("models"),
-        max_header_bytes=MAX_HEADER_BYTES,
         header_timeout_ms=300,
         body_timeout_ms=300,
         write_timeout_ms=300,
@@ -103,8 +113,8 @@ def test_the_largest_head(bounds):
         pytest.param(LIVE + POST + b"Content-Length: 9\r\n\r\n{", 408, id="half a body behind an answer"),
     ],
 )
-def test_a_client_that_does_not_go_on_is_dropped(bounds, sent, status):
-    answer = asked(bounds, sent)
+def test_a_client_that_does_not_go_on_is_dropped(impatient, sent, status):
+    answer = asked_promptly(impatient, sent)
     before = [200] if sent.startswith(LIVE) else []
     assert statuses(answer) == [*before, status]
     assert json.loads(answer.rpartition(b"\r\n\r\n")[2])["code"] == "slow_request"
@@ -120,9 +130,9 @@ def test_a_client_that_does_not_go_on_is_dropped(bounds, sent, status):
         pytest.param(b"POST /nix HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n", id="a body that nobody reads"),
     ],
 )
-def test_an_idle_client_is_dropped_without_a_word(bounds, sent):
+def test_an_idle_client_is_dropped_without_a_word(impatient, sent):
     asking = [200] if sent.startswith(LIVE) else [404] if sent.startswith(b"POST") else []
-    assert statuses(asked(bounds, sent)) == asking
+    assert statuses(asked_promptly(impatient, sent)) == asking
 
 
 @pytest.mark.parametrize(
@@ -133,9 +143,9 @@ def test_an_idle_client_is_dropped_without_a_word(bounds, sent):
         pytest.param(LIVE, b"\r\n", id="line breaks"),
     ],
 )
-def test_a_slow_loris_is_dropped(bounds, begin, drip):
+def test_a_slow_loris_is_dropped(impatient, begin, drip):
     """It sends something all the time."""
-    with connected(bounds) as connection:
+    with connected(impatient) as connection:
         connection.sendall(begin)
         connection.settimeout(0.02)
         answer = b""
@@ -154,21 +164,28 @@ def test_a_slow_loris_is_dropped(bounds, begin, drip):
     assert statuses(answer) in ([408], [200], [])
 
 
-def test_a_client_that_takes_no_answer_is_dropped(bounds):
+def test_a_client_that_takes_no_answer_is_dropped(impatient):
     page = head("GET", "/static-offline-docs/swagger-ui-bundle.js")
-    with connected(bounds, receive_bytes=4096) as connection:
-        connection.sendall(page * 20)
+    with connected(impatient, receive_bytes=4096) as connection:
+        with suppress(ConnectionError):
+            connection.sendall(page * 20)
         until_cut(connection)
 
 
-def test_a_client_that_takes_its_time_gets_its_answer(bounds):
+def test_a_client_that_takes_its_time_gets_its_answer(impatient):
     page = head("GET", "/static-offline-docs/swagger-ui-bundle.js", Connection="close")
-    length = int(bounds.head("/static-offline-docs/swagger-ui-bundle.js").headers.get("content-length", 0))
-    with connected(bounds, receive_bytes=4096) as connection:
-        connection.sendall(page)
-        got = b""
-        while part := connection.recv(50_000):
-            got += part
+    length = int(impatient.head("/static-offline-docs/swagger-ui-bundle.js").headers.get("content-length", 0))
+
+    def takes_its_time(pace: Pace) -> bytes:
+        with connected(impatient, receive_bytes=4096) as connection:
+            connection.sendall(page)
+            got = b""
+            while part := connection.recv(50_000):
+                got += part
+                pace.step()
+        return got
+
+    got = not_held_up(takes_its_time, PROMPT_S)
     assert len(got.partition(b"\r\n\r\n")[2]) >= max(length, 1_000_000)
 
 
@@ -186,19 +203,25 @@ def test_a_client_that_takes_its_answer_byte_by_byte_is_dropped(tmp_path, servin
 def test_a_client_that_is_slow_and_steady_gets_its_answer(tmp_path, serving):
     """Its system takes so little at a time that the buffer here, of megabytes, seems full for long."""
     page = head("GET", "/static-offline-docs/swagger-ui-bundle.js")
-    with (
-        serving(create_app(Settings(models=tmp_path, write_timeout_ms=1000))) as client,
-        connected(client, receive_bytes=4096) as connection,
-    ):
+
+    def slow_and_steady(pace: Pace) -> bytes:
+        got = b""
+        with connected(client, receive_bytes=4096) as connection:
+            connection.sendall(page * answers + LAST)
+            until_s = time.monotonic() + 4
+            while time.monotonic() < until_s:
+                got += connection.recv(2048)
+                pace.step()
+                time.sleep(0.01)
+            while part := connection.recv(65536):
+                got += part
+                pace.step()
+        return got
+
+    with serving(create_app(Settings(models=tmp_path, write_timeout_ms=1000))) as client:
         answer = len(asked(client, head("GET", "/static-offline-docs/swagger-ui-bundle.js", Connection="close")))
         answers = 4 * 2**20 // answer + 2  # more than the buffer
-        connection.sendall(page * answers + LAST)
-        until_s = time.monotonic() + 4
-        got = b""
-        while time.monotonic() < until_s:
-            got += connection.recv(2048)
-            time.sleep(0.01)
-        got += rest(connection)
+        got = not_held_up(slow_and_steady, limit_s=0.5)
     assert statuses(got) == [200] * (answers + 1)
     assert got.endswith(b'{"status":"alive"}')
 
@@ -224,14 +247,15 @@ def test_no_request_is_taken_for_the_one_before(tmp_path, serving, monkeypatch):
 
 def test_no_more_connections_than_allowed(tmp_path, serving):
     held: list[socket.socket] = []
-    with serving(create_app(Settings(models=tmp_path, max_connections=MAX_CONNECTIONS))) as client:
+    settings = Settings(models=tmp_path, max_connections=MAX_CONNECTIONS, idle_timeout_ms=PATIENT_MS)
+    with serving(create_app(settings)) as client:
         try:
             for _ in range(MAX_CONNECTIONS):
                 held.append(connected(client))
                 held[-1].sendall(LIVE)
                 assert statuses(held[-1].recv(65536)) == [200]
             for _ in range(3):
-                answer = asked(client, LIVE)
+                answer = asked_promptly(client, LIVE)
                 refused(answer, 503, "too_many_connections")
                 assert b"retry-after: 1" in answer
         finally:
@@ -244,13 +268,34 @@ def test_no_more_connections_than_allowed(tmp_path, serving):
 
 def test_refused_connections_are_counted_by_reason(tmp_path, serving):
     """What a client sends makes no label."""
-    with serving(create_app(Settings(models=tmp_path, header_timeout_ms=100, max_header_bytes=9000))) as client:
-        for sent in (b"nonsense\r\n\r\n", b"GET /", head("GET", "/" + "x" * 8500), head("GET", "/livez", X="x" * 9000)):
+    with serving(create_app(Settings(models=tmp_path, max_header_bytes=9000))) as client:
+        for sent in (b"nonsense\r\n\r\n", head("GET", "/" + "x" * 8500), head("GET", "/livez", X="x" * 9000)):
             asked(client, sent)
         asked(client, b"other nonsense\r\n\r\n")
-        page = client.get("/metrics").text
-    told = dict(re.findall(r'^headserve_connections_refused_total\{reason="(.*)"\} (.*)$', page, re.MULTILINE))
-    assert told == {"bad_request": "2.0", "slow_request": "1.0", "url_too_long": "1.0", "head_too_large": "1.0"}
+        assert refused_connections(client) == {"bad_request": "2.0", "url_too_long": "1.0", "head_too_large": "1.0"}
+
+
+def test_slow_requests_are_counted(tmp_path, serving):
+    with serving(create_app(Settings(models=tmp_path, header_timeout_ms=100))) as client:
+        until(lambda: statuses(asked(client, b"GET /")) == [408], "sent in time")
+        assert refused_connections(client) == {"slow_request": "1.0"}
+
+
+def refused_connections(client: httpx.Client) -> dict[str, str]:
+    page = client.get("/metrics").text
+    return dict(re.findall(r'^headserve_connections_refused_total\{reason="(.*)"\} (.*)$', page, re.MULTILINE))
+
+
+def asked_promptly(client: httpx.Client, sent: bytes) -> bytes:
+    """What the server answers to these bytes until it ends the connection, when they come at once."""
+
+    def attempt(pace: Pace) -> bytes:
+        with connected(client) as connection:
+            connection.sendall(sent)
+            pace.step()
+            return rest(connection)
+
+    return not_held_up(attempt, PROMPT_S)
 
 
 def until_free(client: httpx.Client) -> None:

@@ -88,6 +88,23 @@ async def test_a_connection_that_cannot_be_looked_at_protects_no_other():
     await asyncio.wait_for(waiting.expired.wait(), 30)
 
 
+async def test_a_server_that_was_held_up_blames_no_client(monkeypatch):
+    """What was sent meanwhile is read after the look that comes first."""
+    one, waiting = crowd(header_timeout_ms=1000), Client(Place(Wait.HEAD))
+    loop, passed_s = asyncio.get_running_loop(), [0.0]
+    began_s = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: began_s + passed_s[0])
+    one.enter(waiting)
+    passed_s[0] += 60
+    one._look()
+    assert waiting.waited_for is None
+    while waiting.waited_for is None:
+        passed_s[0] += 0.2
+        one._look()
+    assert waiting.waited_for is Wait.HEAD
+    assert passed_s[0] < 61.1
+
+
 async def test_those_who_are_refused_take_no_place():
     one = crowd(max_connections=2)
     clients = [Client(Place(Wait.NEXT)) for _ in range(4)]

@@ -17,6 +17,7 @@ from tests.service.http.test_tls import alive, connected, secure, write
 from tests.waiting import until
 
 PLACES = 8
+PATIENT_MS = 600_000
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 """How a client begins, without the rest."""
 RESET = struct.pack("ii", 1, 0)
@@ -41,17 +42,23 @@ def files(tmp_path) -> tuple[Path, Path]:
 @pytest.fixture
 def narrow(tmp_path, files, serving) -> Iterator[httpx.Client]:
     """A server with few places and much patience."""
-    with secure(tmp_path, *files, serving, max_connections=PLACES) as client:
+    with secure(tmp_path, *files, serving, max_connections=PLACES, header_timeout_ms=PATIENT_MS) as client:
         yield client
 
 
 def refused(client: httpx.Client) -> dict[str, float]:
     """How many connections were, by reason."""
-    with connected(client) as connection:
-        connection.sendall(raw.head("GET", "/metrics", Connection="close"))
-        page = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    page = until(lambda: metrics(client))
     counts = re.findall(r'^headserve_connections_refused_total\{reason="(.*)"\} (.*)$', page, re.MULTILINE)
     return {reason: float(count) for reason, count in counts}
+
+
+def metrics(client: httpx.Client) -> str:
+    """The page; none if this machine was so slow that the server dropped who asked for it."""
+    with suppress(ConnectionError, ssl.SSLError), connected(client) as connection:
+        connection.sendall(raw.head("GET", "/metrics", Connection="close"))
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    return ""
 
 
 def is_cut(connection: socket.socket) -> bool:
@@ -145,7 +152,7 @@ def agrees_and_resets(connection: socket.socket) -> None:
 )
 def test_a_handshake_that_fails_gives_its_place_back(narrow, fails):
     for _ in range(3 * PLACES):
-        with raw.connected(narrow) as connection:
+        with raw.connected(narrow) as connection, suppress(OSError):  # cut, when the places of those before are not free yet
             fails(connection)
     until(lambda: serves(narrow))
     assert refused(narrow).get("bad_handshake", 0) <= 3 * PLACES
@@ -156,7 +163,8 @@ def test_a_handshake_that_takes_too_long_gives_its_place_back(tmp_path, files, s
     with secure(tmp_path, *files, serving, max_connections=PLACES, header_timeout_ms=1000) as client, ExitStack() as stack:
         slow = [stack.enter_context(raw.connected(client)) for _ in range(PLACES)]
         for connection in slow:
-            connection.sendall(begin)
+            with suppress(ConnectionError):
+                connection.sendall(begin)
         until(lambda: all(map(is_cut, slow)))
         until(lambda: serves(client))
         assert refused(client)["slow_handshake"] >= PLACES
@@ -165,14 +173,14 @@ def test_a_handshake_that_takes_too_long_gives_its_place_back(tmp_path, files, s
 def test_a_slow_loris_in_its_handshake_is_dropped(tmp_path, files, serving):
     """It sends a byte of a long beginning all the time."""
     with secure(tmp_path, *files, serving, header_timeout_ms=300) as client, raw.connected(client) as connection:
-        connection.sendall(HELLO)
-        for _ in range(400):
+
+        def drips_in_vain() -> bool:
             with suppress(ConnectionError):
                 connection.sendall(b"a")
-            if is_cut(connection):
-                break
-        else:
-            pytest.fail("it was let in for 4 s and more")
+            return is_cut(connection)
+
+        connection.sendall(HELLO)
+        until(drips_in_vain)
 
 
 def test_a_request_in_one_packet_with_the_end_of_the_handshake(narrow):

@@ -2,6 +2,7 @@ import asyncio
 import socket
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -47,6 +48,18 @@ async def test_a_client_that_has_connected_may_ask(monkeypatch):
     idle, fresh = SimpleNamespace(cycle=object()), SimpleNamespace(cycle=None)
     waiting = asyncio.create_task(answer_the_last([idle, fresh]))
     await asyncio.sleep(0.02)
+    assert not waiting.done()
+    fresh.cycle = object()
+    await waiting
+
+
+async def test_while_the_server_is_held_up_nobody_can_ask(monkeypatch):
+    monkeypatch.setattr(last_calls, "LIMIT_S", 0.2)
+    fresh = SimpleNamespace(cycle=None)
+    waiting = asyncio.create_task(answer_the_last([fresh]))
+    await asyncio.sleep(0)
+    time.sleep(0.3)
+    await asyncio.sleep(0.001)
     assert not waiting.done()
     fresh.cycle = object()
     await waiting

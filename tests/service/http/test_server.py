@@ -42,7 +42,7 @@ def test_the_server_says_where_it_listens_answers_and_ends_on_sigterm(models):
         assert "server" not in answer.headers
     finally:
         process.send_signal(signal.SIGTERM)
-        _, rest = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=600)
     assert "Application shutdown complete" in rest
     assert process.returncode == 0
 
@@ -102,13 +102,13 @@ def test_on_every_address_with_keys_and_https(tmp_path):
         events = (json.loads(line) for line in process.stderr if line.startswith("{"))
         url = next(event["url"] for event in events if event["event"] == "listening").replace("127.0.0.1", "localhost")
         assert url.startswith("https://")
-        with httpx.Client(verify=ssl.create_default_context(cafile=certificate)) as client:
+        with httpx.Client(verify=ssl.create_default_context(cafile=certificate), timeout=60) as client:
             assert client.get(f"{url}/livez").status_code == 200
             assert client.get(f"{url}/models").status_code == 401
             assert client.get(f"{url}/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
         silent = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])))  # it never begins with TLS
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
     silent.close()
     assert process.returncode == 0

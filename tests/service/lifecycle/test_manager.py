@@ -111,9 +111,10 @@ def test_versions_and_models_come_and_go(models, loader, start, watch):
 
 def test_a_version_replaced_in_its_place_is_loaded_anew(models, loader, start):
     put(models, "films/1", "old")
-    manager = start()
+    manager = start(poll_interval_ms=60_000)  # it does not look while there is no version
     (models / "films" / "1").rename(models / ".old")
     put(models, "films/1", "new")
+    manager.wake()
     until(lambda: len(loader.loaded) == 2 and states(manager) == {1: "available"} and loader.loaded[0].done[-1] == "close")
     assert [(known.loads, known.failures) for known in manager.status("films").versions] == [(2, 0)]
 
@@ -121,13 +122,15 @@ def test_a_version_replaced_in_its_place_is_loaded_anew(models, loader, start):
 def test_loads_and_failures_are_kept_when_a_version_is_replaced(models, loader, start):
     """A counter that falls would be a restart for who reads it."""
     put(models, "films/1", "old")
-    manager = start()
+    manager = start(poll_interval_ms=60_000)  # it does not look while there is no version
     (models / "films" / "1").rename(models / ".old")
     put(models, "films/1", "fail: no")
+    manager.wake()
     until(lambda: any(known.failures for known in manager.status("films").versions))
     assert {(known.loads, known.failures > 0) for known in manager.status("films").versions} == {(1, True)}
     (models / "films" / "1").rename(models / ".fail")
     put(models, "films/1", "new")
+    manager.wake()
     until(lambda: loader.loaded[-1].done == ["warm_up"] and len(loader.loaded) == 2 and states(manager) == {1: "available"})
     ((loads, failures),) = {(known.loads, known.failures) for known in manager.status("films").versions}
     assert loads == 2
@@ -195,7 +198,8 @@ def test_a_folder_that_has_changed_is_tried_at_once(models, loader, start, monke
     monkeypatch.setattr("service.lifecycle.record.retry_delay_s", lambda attempts: 1e6)
     broken = put(models, "films/1", "fail: half of it")
     manager = start()
-    (broken / "saved_model.pb").write_text("all of it")
+    (models / ".whole").write_text("all of it")
+    (models / ".whole").rename(broken / "saved_model.pb")  # at once: half of it would be tried, too
     until(lambda: manager.status("films").state == "available")
     assert loader.attempts == [1, 1]
 

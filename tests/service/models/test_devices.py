@@ -94,6 +94,6 @@ def test_the_memory_of_gpus(monkeypatch):
 def test_without_the_gpu_that_is_required_the_server_does_not_start(tmp_path):
     serve = [sys.executable, "-m", "service", "serve", "--models", str(tmp_path), "--port", "0"]
     without = os.environ | {"HEADSERVE_REQUIRE_GPU": "1", "CUDA_VISIBLE_DEVICES": "-1", "TERM": "dumb"}
-    done = subprocess.run(serve, env=without, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(serve, env=without, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 2
     assert "A GPU is required (HEADSERVE_REQUIRE_GPU), and TensorFlow sees none." in done.stderr

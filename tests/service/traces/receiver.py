@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, NamedTuple
 
-TIMEOUT_S = 30
+from tests.waiting import GENEROUS_S
 
 
 class Span(NamedTuple):
@@ -82,7 +82,7 @@ class Receiver:
     def wait_for(self, wanted: Callable[[list[Span]], bool]) -> list[Span]:
         """The spans, once they are what is wanted."""
         with self._more:
-            assert self._more.wait_for(lambda: wanted(self._spans), TIMEOUT_S), self._spans
+            assert self._more.wait_for(lambda: wanted(self._spans), GENEROUS_S), self._spans
             return list(self._spans)
 
     def trace(self, trace_id: str) -> dict[str, list[Span]]:

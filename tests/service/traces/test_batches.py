@@ -16,6 +16,7 @@ from service.note import Note
 from service.traces.batches import BatchTraces
 from service.traces.request import RequestTrace, current
 from service.traces.spans import Spans
+from tests.waiting import GENEROUS_S
 
 Y = ("h", "y")
 BAD = -1.0
@@ -30,13 +31,13 @@ class Model:
 
     def __call__(self, inputs, outputs):
         self.running.release()
-        assert self.gate.wait(10)
+        assert self.gate.wait(GENEROUS_S)
         if (inputs["x"] == BAD).any():
             raise ZeroDivisionError("a bug")
         return {Y: inputs["x"]}
 
     async def wait_until_running(self) -> None:
-        assert await asyncio.to_thread(self.running.acquire, timeout=10)
+        assert await asyncio.to_thread(self.running.acquire, timeout=GENEROUS_S)
 
 
 class Traces:
