@@ -24,6 +24,11 @@ class Encoded(NamedTuple):
     chunks: Sequence[bytes | memoryview]
     headers: Sequence[tuple[bytes, bytes]]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.chunks))
+
 
 class Codec(Protocol):
     """Reads one request and writes its answer; what the answer must know of the request, it keeps."""

@@ -87,7 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.manager = manager
     app.state.settings, app.state.tls = settings, tls
-    bodies = Bodies(settings.max_body_bytes, settings.max_total_body_bytes)
+    bodies = Bodies(settings.max_body_bytes, settings.max_total_request_bytes)
     apis = Apis(v1.V1Api(_v1_timeout_ms(settings)), v2.V2Api(), native_routes.NativeApi())
     app.include_router(native_routes.router(seen, _runtime(manager)))
     app.include_router(v2.router(seen, package_version()))

@@ -47,10 +47,10 @@ class Settings(BaseSettings):
         default=(), description="Origins whose pages may ask, joined by commas: https://a.example; * for all; default: none."
     )
     max_body_bytes: int = Field(default=32 * 2**20, ge=1, description="Largest request body, in bytes, also once decompressed.")
-    max_total_body_bytes: int = Field(
+    max_total_request_bytes: int = Field(
         default_factory=lambda settings: 32 * settings["max_body_bytes"],
         ge=1,
-        description="Bytes of all bodies above 64 KiB, and of their arrays, that may be there at a time; else 429. "
+        description="Bytes that all requests may take at a time: bodies, their arrays, answers, each above 64 KiB; else 429. "
         "Default: 32 times max_body_bytes.",
     )
     max_rows: int = Field(default=1_000_000, ge=1, description="Most rows of one request.")
@@ -124,8 +124,8 @@ class Settings(BaseSettings):
             raise ValueError("with keys_file, a key with the scope admin takes the place of admin_key: leave admin_key away")
         if self.tls_key is not None and self.tls_certificate is None:
             raise ValueError("tls_key is there, but no tls_certificate")
-        if self.max_total_body_bytes < self.max_body_bytes:
-            raise ValueError("max_total_body_bytes must be at least max_body_bytes: no body of that size could ever come")
+        if self.max_total_request_bytes < self.max_body_bytes:
+            raise ValueError("max_total_request_bytes must be at least max_body_bytes: no body of that size could ever come")
         return self
 
     @classmethod

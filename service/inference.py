@@ -15,7 +15,7 @@ from service.api import Call, Encoded, Headers, raw_path_of
 from service.aside import LARGE_BYTES
 from service.deadline import deadline_of
 from service.errors import HeadserveError
-from service.http.bodies import Bodies
+from service.http.bodies import Bodies, Body
 from service.http.content_encoding import accepted, compressed
 from service.http.hangup import WhileConnected
 from service.lifecycle.manager import Manager
@@ -69,6 +69,13 @@ class Inference:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
+        body = Body(self._bodies)
+        try:
+            await self._respond(scope, receive, send, body)
+        finally:
+            body.release()
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send, body: Body) -> None:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         headers: Headers = dict(scope["headers"])
         api = self._apis.of(path)
@@ -83,7 +90,7 @@ class Inference:
             model = call.model
             if self._permit is not None:
                 self._permit(model)
-            status, answer = 200, await self._answer(call, headers, receive, timed)
+            status, answer = 200, await self._answer(call, headers, receive, body, timed)
         except HeadserveError as error:
             status, answer = answer_to(error, api, path)
         except ClientDisconnect:
@@ -96,21 +103,21 @@ class Inference:
                 self._refusals.add(model if self._manager.knows(model) else "", api.name, status)
         await send_answer(status, answer, send)
 
-    async def _answer(self, call: Call, headers: Headers, receive: Receive, timed: Request) -> Encoded:
+    async def _answer(self, call: Call, headers: Headers, receive: Receive, body: Body, timed: Request) -> Encoded:
         deadline = deadline_of(headers, call.timeout_ms or self._request_timeout_ms)
-        body = await self._bodies.read(receive, headers)
-        try:
-            with WhileConnected(receive):
-                answer = await predict(self._manager, call, body, deadline, self._max_rows, timed)
-        finally:
-            body.release()
+        await body.read(receive, headers)
+        with WhileConnected(receive):
+            answer = await predict(self._manager, call, body, deadline, self._max_rows, timed)
         wanted = headers.get(b"accept-encoding")
-        return answer if wanted is None else await _compressed(answer, wanted)
+        if wanted is not None:
+            answer = await _compressed(answer, wanted)
+        body.holds(answer.size)
+        return answer
 
 
 async def _compressed(answer: Encoded, wanted: bytes) -> Encoded:
     """The answer in an encoding that the client takes, if it is worth it."""
-    size = sum(map(len, answer.chunks))
+    size = answer.size
     encoding = accepted(wanted.decode("latin-1")) if size >= COMPRESS_FROM_BYTES else None
     if encoding is None:
         return answer

@@ -4,6 +4,7 @@ import structlog
 from starlette.types import Send
 
 from service.api import Api, Encoded
+from service.aside import LARGE_BYTES
 from service.errors import BodyTooLargeError, HeadserveError, RequestError
 
 NOSNIFF = (b"x-content-type-options", b"nosniff")
@@ -43,10 +44,12 @@ def answer_to(error: HeadserveError, api: Api, path: str) -> tuple[int, Encoded]
 
 
 async def send_answer(status: int, answer: Encoded, send: Send) -> None:
-    """Sends it, through ASGI."""
-    headers = [(b"content-length", b"%d" % sum(map(len, answer.chunks))), *answer.headers]
+    """Sends it, through ASGI; a large one until the client has taken it."""
+    size = answer.size
+    headers = [(b"content-length", b"%d" % size), *answer.headers]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    *first, last = answer.chunks
+    # Whatever is sent waits until the client has taken nearly all before it: so does, of a large answer, the end.
+    *first, last = answer.chunks if size < LARGE_BYTES else (*answer.chunks, b"")
     for chunk in first:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": last})

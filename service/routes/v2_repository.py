@@ -10,7 +10,7 @@ from service.aside import read_aside
 from service.codec.oip.parsing import parsed
 from service.codec.oip.selection import flag, parameters
 from service.errors import RequestError, UnsupportedFeatureError
-from service.http.bodies import Bodies
+from service.http.bodies import Bodies, Body
 from service.lifecycle.manager import Manager
 from service.lifecycle.status import ModelStatus, VersionStatus
 from service.lifecycle.versions import BUSY, State
@@ -28,13 +28,14 @@ def router(manager: Manager, check_admin: Callable[[Mapping[str, str]], None] | 
 
     async def message(request: Request) -> dict[str, Any]:
         """The body, which may be empty."""
-        body = await bodies.read(request.receive, dict(request.scope["headers"]))
+        body = Body(bodies)
 
         def read() -> dict[str, Any]:
             data = body.take()
             return parsed(data) if data.strip() else {}
 
         try:
+            await body.read(request.receive, dict(request.scope["headers"]))
             return await read_aside(read) if body.is_large else read()
         finally:
             body.release()

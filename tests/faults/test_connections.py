@@ -8,9 +8,11 @@ import select
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+import httpx
 import pytest
 
 from tests.faults import model
@@ -166,7 +168,7 @@ def test_a_client_that_pipelines_and_never_reads(shared: Shared, counts: Counts)
 
 def test_large_bodies_that_never_end(start: Start, models: Models, counts: Counts) -> None:
     """As many as have place wait for their ends; the others are told to come again, and small requests are answered."""
-    server = start({"max_body_bytes": 10_000_000, "max_total_body_bytes": 50_000_000})
+    server = start({"max_body_bytes": 10_000_000, "max_total_request_bytes": 50_000_000})
     server.until_ready()
     resident = server.resident_bytes
     unfinished = request("/models/echo/predict", b" " * 10_000_000)[:-1_000_000]
@@ -183,6 +185,28 @@ def test_large_bodies_that_never_end(start: Start, models: Models, counts: Count
             connection.sendall(b" " * 1_000_000)
         until(lambda: answered(waiting) == waiting)
         assert all(connection.recv(1000).startswith(b"HTTP/1.1 400 ") for connection in waiting)
+
+
+def test_large_answers_that_nobody_takes(start: Start, models: Models, counts: Counts) -> None:
+    """As many as have place wait for their clients; the others are told to come again, and small requests are answered."""
+    models.add(1, content=1, name="other")  # with a queue of its own
+    server = start({"max_body_bytes": 10_000_000, "max_total_request_bytes": 50_000_000})
+    server.until_ready()
+    body = json.dumps({"inputs": {"x": [1] * 400_000}}).encode()
+    with nobody_is_disturbed(Shared(models, server), counts), ExitStack() as stack:
+        told: Counter[bytes] = Counter()
+        resident = server.resident_bytes
+        for _ in range(40):
+            connection = stack.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.settimeout(GENEROUS_S)
+            connection.connect(server.address)
+            connection.sendall(request("/models/other/predict", body))
+            told[connection.recv(12)] += 1
+        assert told.keys() == {b"HTTP/1.1 200", b"HTTP/1.1 429"}
+        assert server.resident_bytes < resident + 200_000_000
+        stack.close()
+        until(lambda: httpx.post(f"{server.url}/models/other/predict", content=body, timeout=GENEROUS_S).is_success)
 
 
 def answered(connections: list[socket.socket]) -> list[socket.socket]:

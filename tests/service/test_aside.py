@@ -1,14 +1,11 @@
 import asyncio
 import gc
-import gzip
-import sys
 import threading
 
 import pytest
 
 from service import Settings, create_app
 from service.aside import read_aside
-from service.http.bodies import Bodies, Body
 from service.routes import v2_repository
 
 
@@ -35,23 +32,6 @@ async def test_garbage_is_looked_for_again_afterwards():
     with pytest.raises(ValueError):  # noqa: PT011 - ours
         await read_aside(work)
     assert gc.isenabled()
-
-
-@pytest.mark.parametrize(
-    ("data", "encoding", "is_large"),
-    [
-        pytest.param(b"a" * 10, None, False, id="small"),
-        pytest.param(b"a" * 2**17, None, True, id="large"),
-        pytest.param(gzip.compress(b"a" * 10), b"gzip", True, id="compressed"),
-    ],
-)
-def test_a_body_is_given_away_once(data, encoding, is_large):
-    """It is not kept while its request waits."""
-    before = sys.getrefcount(data)
-    body = Body(data, encoding, 0, Bodies(2**20, 2**20))
-    assert body.is_large == is_large
-    assert set(body.take()) == {ord("a")}
-    assert sys.getrefcount(data) == before
 
 
 def test_large_messages_to_the_repository_are_read_aside(tmp_path, serving, monkeypatch):

@@ -42,7 +42,7 @@ def test_settings_are_frozen():
         pytest.param({"port": 70000}, r"port \(--port, HEADSERVE_PORT\).*65535; got 70000", id="port"),
         pytest.param({"max_body_bytes": 0}, "--max-body-bytes", id="body"),
         pytest.param({"max_body_bytes": "x"}, r"^max_body_bytes [^;]*; got 'x'$", id="a default that is made of it"),
-        pytest.param({"max_total_body_bytes": 9}, "must be at least max_body_bytes", id="no place for one body"),
+        pytest.param({"max_total_request_bytes": 9}, "must be at least max_body_bytes", id="no place for one body"),
         pytest.param({"log_level": "loud"}, "log_level.*'debug'.*got 'loud'", id="log level"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import sys
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -9,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from service.aside import LARGE_BYTES
 from service.errors import BodyTooLargeError, OverloadedError
-from service.http.bodies import Bodies
+from service.http.bodies import Bodies, Body
 
 SMALL_BYTES = LARGE_BYTES - 1
 LARGE = LARGE_BYTES
@@ -35,13 +36,23 @@ def coming(parts: Iterable[bytes], then: Callable[[], BaseException] | None = No
     return receive
 
 
+async def read(bodies: Bodies, receive, **headers: bytes) -> Body:
+    body = Body(bodies)
+    try:
+        await body.read(receive, {name.replace("_", "-").encode(): value for name, value in headers.items()})
+    except BaseException:
+        body.release()
+        raise
+    return body
+
+
 async def free(bodies: Bodies) -> int:
     """How many bytes have place."""
     found = 0
     held = []
     for size in (2 * LARGE, LARGE):
         try:
-            held.append(await bodies.read(coming([b"x" * size]), {}))
+            held.append(await read(bodies, coming([b"x" * size])))
         except OverloadedError:
             continue
         found += size
@@ -62,7 +73,7 @@ async def free(bodies: Bodies) -> int:
     ],
 )
 async def test_a_body_has_its_place_until_it_is_released(bodies, parts):
-    body = await bodies.read(coming(parts), {})
+    body = await read(bodies, coming(parts))
     size = len(b"".join(parts))
     assert (await free(bodies) == MOST) == (size <= SMALL_BYTES)
     assert body.take() == b"".join(parts)
@@ -82,7 +93,7 @@ async def test_a_body_has_its_place_until_it_is_released(bodies, parts):
 )
 async def test_what_was_packed_counts_as_what_it_becomes(bodies, text, arrays, counted):
     packed = gzip.compress(b"x" * text)
-    body = await bodies.read(coming([packed[:9], packed[9:]]), {b"content-encoding": b"gzip"})
+    body = await read(bodies, coming([packed[:9], packed[9:]]), content_encoding=b"gzip")
     assert len(body.take()) == text
     assert await free(bodies) == MOST
     body.becomes(arrays)
@@ -92,8 +103,8 @@ async def test_what_was_packed_counts_as_what_it_becomes(bodies, text, arrays, c
 
 
 async def test_what_a_body_becomes_is_refused_where_it_has_no_place(bodies):
-    held = await bodies.read(coming([b"x" * LARGE]), {})
-    body = await bodies.read(coming([b"x"]), {})
+    held = await read(bodies, coming([b"x" * LARGE]))
+    body = await read(bodies, coming([b"x"]))
     with pytest.raises(OverloadedError):
         body.becomes(2 * LARGE + 1)
     body.release()
@@ -104,7 +115,7 @@ async def test_what_a_body_becomes_is_refused_where_it_has_no_place(bodies):
 @pytest.mark.parametrize(
     ("parts", "headers", "then", "error"),
     [
-        pytest.param([b"x"], {b"content-length": b"%d" % (2 * LARGE + 1)}, None, BodyTooLargeError, id="too large, as it says"),
+        pytest.param([b"x"], {"content_length": b"%d" % (2 * LARGE + 1)}, None, BodyTooLargeError, id="too large, as it says"),
         pytest.param([b"x" * LARGE] * 3, {}, None, BodyTooLargeError, id="too large, as it comes"),
         pytest.param([b"x" * (2 * LARGE + 1)], {}, None, BodyTooLargeError, id="too large at once"),
         pytest.param([b"x" * LARGE], {}, ClientDisconnect, ClientDisconnect, id="hung up"),
@@ -113,18 +124,35 @@ async def test_what_a_body_becomes_is_refused_where_it_has_no_place(bodies):
 )
 async def test_what_does_not_become_a_body_has_no_place(bodies, parts, headers, then, error):
     with pytest.raises(error):
-        await bodies.read(coming(parts, then), headers)
+        await read(bodies, coming(parts, then), **headers)
     assert await free(bodies) == MOST
 
 
 async def test_a_large_body_is_refused_as_soon_as_there_is_no_place_for_it(bodies):
     """And has none from then on; small ones are taken all the while."""
-    held = [await bodies.read(coming([b"x" * LARGE]), {}) for _ in range(3)]
+    held = [await read(bodies, coming([b"x" * LARGE])) for _ in range(3)]
     for parts in ([b"x" * LARGE], [b"x" * SMALL_BYTES, b"x"]):
         with pytest.raises(OverloadedError, match=f"take {MOST} bytes at the moment, and at most {MOST} may") as refused:
-            await bodies.read(coming(parts), {})
+            await read(bodies, coming(parts))
         assert refused.value.retry_after_s == 1
-    assert len((await bodies.read(coming([b"x" * SMALL_BYTES]), {})).take()) == SMALL_BYTES
+    assert len((await read(bodies, coming([b"x" * SMALL_BYTES]))).take()) == SMALL_BYTES
     for body in held:
         body.release()
     assert await free(bodies) == MOST
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "is_large"),
+    [
+        pytest.param(b"a" * 10, {}, False, id="small"),
+        pytest.param(b"a" * LARGE, {}, True, id="large"),
+        pytest.param(gzip.compress(b"a" * 10), {"content_encoding": b"gzip"}, True, id="compressed"),
+    ],
+)
+async def test_a_body_is_given_away_once(bodies, data, headers, is_large):
+    """It is not kept while its request waits."""
+    before = sys.getrefcount(data)
+    body = await read(bodies, coming([data]), **headers)
+    assert body.is_large == is_large
+    assert set(body.take()) == {ord("a")}
+    assert sys.getrefcount(data) == before
