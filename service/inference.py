@@ -69,39 +69,36 @@ class Inference:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        body = Body(self._bodies)
-        try:
-            await self._respond(scope, receive, send, body)
-        finally:
-            body.release()
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send, body: Body) -> None:
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
         headers: Headers = dict(scope["headers"])
         api = self._apis.of(path)
         timed, status = Request(api.name), HUNG_UP
+        body = Body(self._bodies)
         model: str | None = ""
         try:
-            call = api.call(path, headers, raw_path_of(scope))
-            if call is None:
-                model = None
-                await self._app(scope, receive, send)
+            try:
+                call = api.call(path, headers, raw_path_of(scope))
+                if call is None:
+                    model = None
+                    await self._app(scope, receive, send)
+                    return
+                model = call.model
+                if self._permit is not None:
+                    self._permit(model)
+                status, answer = 200, await self._answer(call, headers, receive, body, timed)
+            except HeadserveError as error:
+                status, answer = answer_to(error, api, path)
+            except ClientDisconnect:
                 return
-            model = call.model
-            if self._permit is not None:
-                self._permit(model)
-            status, answer = 200, await self._answer(call, headers, receive, body, timed)
-        except HeadserveError as error:
-            status, answer = answer_to(error, api, path)
-        except ClientDisconnect:
-            return
-        except Exception:
-            log.exception("an unexpected error", path=path)
-            status, answer = answer_to(unexpected(), api, path)
+            except Exception:
+                log.exception("an unexpected error", path=path)
+                status, answer = answer_to(unexpected(), api, path)
+            finally:
+                if model is not None and not timed.ended(status):
+                    self._refusals.add(model if self._manager.knows(model) else "", api.name, status)
+            await send_answer(status, answer, send)
         finally:
-            if model is not None and not timed.ended(status):
-                self._refusals.add(model if self._manager.knows(model) else "", api.name, status)
-        await send_answer(status, answer, send)
+            body.release()
 
     async def _answer(self, call: Call, headers: Headers, receive: Receive, body: Body, timed: Request) -> Encoded:
         deadline = deadline_of(headers, call.timeout_ms or self._request_timeout_ms)

@@ -92,8 +92,6 @@ class Body:
     def holds(self, size: int) -> None:
         """The request takes so many bytes from now on. Raises OverloadedError when the others leave it no place for them."""
         counts = size if size >= LARGE_BYTES else 0
-        if counts == self._counted:
-            return
         bodies = self._bodies
         total = bodies.total_bytes + counts - self._counted
         if counts > self._counted and total > bodies.max_total_bytes:

@@ -43,7 +43,7 @@ class InTurn(FlowControl):
 
     def resume_reading(self) -> None:
         """The running request asks for its body, or is answered."""
-        if not self._pipeline:
+        if self.read_paused and not self._pipeline:
             super().resume_reading()
 
 
