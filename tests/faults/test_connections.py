@@ -166,9 +166,18 @@ def test_a_client_that_pipelines_and_never_reads(shared: Shared, counts: Counts)
             assert shared.server.resident_bytes < resident + 50_000_000
 
 
+NARROW = {
+    "max_body_bytes": 10_000_000,
+    "max_total_request_bytes": 50_000_000,
+    "body_timeout_ms": 600_000,
+    "write_timeout_ms": 600_000,
+}
+"""Little place for large requests, and much time."""
+
+
 def test_large_bodies_that_never_end(start: Start, models: Models, counts: Counts) -> None:
     """As many as have place wait for their ends; the others are told to come again, and small requests are answered."""
-    server = start({"max_body_bytes": 10_000_000, "max_total_request_bytes": 50_000_000})
+    server = start(NARROW)
     server.until_ready()
     resident = server.resident_bytes
     unfinished = request("/models/echo/predict", b" " * 10_000_000)[:-1_000_000]
@@ -190,7 +199,7 @@ def test_large_bodies_that_never_end(start: Start, models: Models, counts: Count
 def test_large_answers_that_nobody_takes(start: Start, models: Models, counts: Counts) -> None:
     """As many as have place wait for their clients; the others are told to come again, and small requests are answered."""
     models.add(1, content=1, name="other")  # with a queue of its own
-    server = start({"max_body_bytes": 10_000_000, "max_total_request_bytes": 50_000_000})
+    server = start(NARROW)
     server.until_ready()
     body = json.dumps({"inputs": {"x": [1] * 400_000}}).encode()
     with nobody_is_disturbed(Shared(models, server), counts), ExitStack() as stack:
