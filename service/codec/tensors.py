@@ -14,39 +14,17 @@ is 1 also takes the values without the innermost brackets.
 """
 
 import base64
-from collections.abc import Callable
 from functools import lru_cache
-from math import inf
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
 import numpy as np
 import orjson
 
-from service.codec import numbers, strings
-from service.codec.nested import OddItemError, described, flatten, not_a_list, position
-from service.codec.numbers import NUMBERS, Number
-from service.errors import (
-    MissingInputError,
-    OutOfRangeError,
-    UnsupportedTypeError,
-    WrongShapeError,
-    WrongTypeError,
-)
-from service.types import Array, InputSpec, TensorSpec, fits
-
-
-class _Kind(NamedTuple):
-    """What a dtype takes: JSON's types, the word for a message, and the numbers."""
-
-    takes: frozenset[type]
-    word: str
-    number: Number | None = None
-
-
-_KINDS: dict[str, _Kind] = {
-    "bool": _Kind(frozenset({bool}), "true or false"),
-    "string": _Kind(frozenset({str, dict}), 'a string or {"b64": "…"}'),
-} | {dtype: _Kind(frozenset({int, float}), number.word, number) for dtype, number in NUMBERS.items()}
+from service.codec.careful import carefully
+from service.codec.kinds import KINDS, leaves
+from service.codec.nested import OddItemError, flatten
+from service.errors import UnsupportedTypeError, WrongShapeError
+from service.types import Array, InputSpec, fits
 
 _PLAIN = "?bBhHiIlLqQfd"
 """NumPy's letters of the dtypes that orjson writes: bool, integers, float32, float64."""
@@ -64,14 +42,14 @@ def decode(value: Any, spec: InputSpec) -> Array:
 
 def decode_shaped(value: Any, spec: InputSpec, declared: tuple[int, ...] | None) -> Array:
     """The same, of that shape instead of the input's own."""
-    kind = _KINDS.get(spec.dtype)
+    kind = KINDS.get(spec.dtype)
     if kind is None:
         raise UnsupportedTypeError(f"Input {spec.name!r} is {spec.dtype}, which JSON cannot carry.", input=spec.name)
     try:
         flat, shape = flatten(value)
-        array = _leaves(flat, kind)
+        array = leaves(flat, kind)
     except (OddItemError, TypeError, OverflowError):
-        array, shape = _carefully(value, spec, kind, declared)
+        array, shape = carefully(value, spec, kind, declared)
     if declared == (-1,) and len(shape) == 1:
         return array
     return array.reshape(_checked_shape(shape, spec, declared))
@@ -81,13 +59,6 @@ def missing_rows(spec: InputSpec, rows: int) -> Array:
     """That many rows of an optional input that is absent altogether: one row repeated, which takes the memory of one."""
     one = decode([None], spec)
     return one if rows == 1 else np.broadcast_to(one, (rows, *one.shape[1:]))
-
-
-def missing_value(spec: InputSpec) -> Any:
-    """The value of the input's dtype that stands for a missing one: `"NaN"` is a float's NaN."""
-    if spec.dtype == "string":
-        return str(spec.missing).encode()
-    return float(spec.missing or 0) if "float" in spec.dtype else int(spec.missing or 0)
 
 
 def encode(array: Array, *name: str) -> Any:
@@ -142,82 +113,6 @@ def _row(*items: bytes | str) -> orjson.Fragment:
     return orjson.Fragment(orjson.dumps([_text(item) for item in items]))
 
 
-def _leaves(flat: list[Any], kind: _Kind) -> Array:
-    """The flat array, of what is no mistake at first sight. Raises OddItemError, TypeError or OverflowError for the rest."""
-    if kind.number is not None:
-        array = numbers.converted(flat, kind.number)
-        if not numbers.in_range(array, flat, kind.number):
-            raise OverflowError
-        return array
-    if kind.word == "true or false":
-        if not set(map(type, flat)) <= kind.takes:
-            raise TypeError
-        return np.array(flat, np.bool_)
-    return strings.converted(flat)
-
-
-def _carefully(value: Any, spec: InputSpec, kind: _Kind, declared: tuple[int, ...] | None) -> tuple[Array, tuple[int, ...]]:
-    """The flat array and the shape of what has missing values or whole numbers with a point; says what is wrong with the rest.
-
-    Raises:
-        WrongShapeError, WrongTypeError, OutOfRangeError, MissingInputError: at the first mistake.
-    """
-    if not spec.required and type(value) is list and {type(row) for row in value} <= {list, type(None)}:
-        missing_row = _missing_row(declared)
-        value = [missing_row if row is None else row for row in value]
-    shape: tuple[int, ...] = ()
-    try:
-        flat, shape = flatten(value)
-        missing = [i for i, item in enumerate(flat) if item is None] if not spec.required else []
-        if missing:
-            stand_in: Any = {"string": "", "bool": False}.get(spec.dtype, 0)
-            flat = [stand_in if item is None else item for item in flat]
-        _check_types(flat, shape, kind)
-        array = _leaves(flat, kind) if kind.number is None else _checked_numbers(flat, spec.dtype, kind.number)
-    except OddItemError as odd:
-        _fail(spec, shape if odd.shape is None else odd.shape, odd)
-    if missing:
-        array[missing] = missing_value(spec)
-    return array, shape
-
-
-def _missing_row(declared: tuple[int, ...] | None) -> Any:
-    def nested(shape: tuple[int, ...]) -> Any:
-        return [nested(shape[1:]) for _ in range(shape[0])] if shape else None
-
-    return nested((declared or ())[1:])
-
-
-def _check_types(flat: list[Any], shape: tuple[int, ...], kind: _Kind) -> None:
-    """Raises OddItemError for the first item of another type."""
-    types = set(map(type, flat))
-    if types <= kind.takes:
-        return
-    if list in types:
-        odd = _first(flat, lambda item: type(item) is not list)
-        raise not_a_list(flat[odd], odd, shape)
-    odd = _first(flat, lambda item: type(item) not in kind.takes)
-    if flat[odd] is None:
-        raise OddItemError(f"expected {kind.word}, but got null, and the input is required", odd, MissingInputError)
-    raise OddItemError(f"expected {kind.word}, but got {described(flat[odd])}", odd, WrongTypeError)
-
-
-def _checked_numbers(flat: list[Any], dtype: str, number: Number) -> Array:
-    """The numbers, 3.0 being a whole one. Raises OddItemError for the first that is a fraction or out of range."""
-    if isinstance(number.low, int):
-        odd = _first(flat, lambda item: type(item) is float and not item.is_integer())
-        if odd < len(flat):
-            raise OddItemError(f"expected a whole number, but got {flat[odd]}", odd, WrongTypeError)
-        flat = list(map(int, flat))
-    # What a parser reads as an infinity or as no number was meant as such.
-    odd = _first(flat, lambda item: not number.low <= item <= number.high and abs(item) < inf)
-    if odd < len(flat):
-        low, high = (f"{bound:g}" if isinstance(bound, float) else bound for bound in (number.low, number.high))
-        reason = f"expected {number.word} from {low} to {high} ({dtype}), but got {flat[odd]}"
-        raise OddItemError(reason, odd, OutOfRangeError)
-    return numbers.converted(flat, number)
-
-
 def _checked_shape(shape: tuple[int, ...], spec: InputSpec, declared: tuple[int, ...] | None) -> tuple[int, ...]:
     if declared is None:
         return shape
@@ -249,18 +144,3 @@ def _text(item: bytes | str) -> str | dict[str, str]:
         return item.decode()
     except UnicodeDecodeError:
         return {"b64": base64.b64encode(item).decode()}
-
-
-def _first(items: list[Any], wrong: Callable[[Any], bool]) -> int:
-    """Index of the first wrong item, the length when there is none."""
-    return next((i for i, item in enumerate(items) if wrong(item)), len(items))
-
-
-def _fail(spec: TensorSpec, shape: tuple[int, ...], odd: OddItemError) -> NoReturn:
-    """Raises the error of the item, located within the shape."""
-    row: int | None = None
-    where = ""
-    if odd.index is not None and shape:
-        row, *inner = position(odd.index, shape)
-        where = f", row {row}" + (f", position {inner}" if inner else "")
-    raise odd.error(f"Input {spec.name!r}{where}: {odd.reason}.", input=spec.name, row=row, dtype=spec.dtype)

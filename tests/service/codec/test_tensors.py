@@ -1,4 +1,5 @@
 import base64
+import tracemalloc
 
 import ml_dtypes
 import numpy as np
@@ -13,6 +14,7 @@ from service.errors import (
     InvalidInputError,
     MissingInputError,
     OutOfRangeError,
+    TooManyRowsError,
     UnsupportedTypeError,
     WrongShapeError,
     WrongTypeError,
@@ -102,6 +104,15 @@ def test_an_output_that_json_cannot_carry():
         pytest.param([None, "a"], spec("string", required=False, missing="?"), [b"?", b"a"], id="missing string"),
         pytest.param([None, [1, None]], spec("float32", 2, required=False, missing=9), [[9, 9], [1, 9]], id="missing in a row"),
         pytest.param([None, 1], spec("float32", 1, required=False, missing=9), [[9], [1]], id="missing without brackets"),
+        pytest.param([None, None], spec("int8", 2, required=False, missing=9), [[9, 9], [9, 9]], id="missing rows"),
+        pytest.param([["a"], None], spec("string", 1, required=False, missing="?"), [[b"a"], [b"?"]], id="missing row of text"),
+        pytest.param(
+            [None, [[1, 2.0]], None],
+            spec("int32", -1, 2, required=False, missing=9),
+            [[[9, 9]], [[1, 2]], [[9, 9]]],
+            id="deep rows",
+        ),
+        pytest.param([None, []], spec("int8", -1, required=False, missing=9), [[], []], id="missing row of none"),
     ],
 )
 def test_decode(value, tensor, expected):
@@ -126,6 +137,16 @@ def test_many_rows_of_an_optional_input_that_is_absent_take_the_memory_of_one():
     assert rows.strides[0] == 0
 
 
+def test_rows_that_are_null_take_no_memory_before_they_are_refused():
+    """Five bytes each in the request, and four thousand as numbers."""
+    tracemalloc.start()
+    with pytest.raises(TooManyRowsError, match="at most 67108864 values where rows are null, but got 100000000"):
+        tensors.decode([None] * 10**5, spec("float32", 1000, required=False, missing=3))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10**7
+
+
 @pytest.mark.parametrize(
     ("value", "tensor", "error", "message", "row"),
     [
@@ -148,6 +169,14 @@ def test_many_rows_of_an_optional_input_that_is_absent_take_the_memory_of_one():
             [1, None], spec("float32"), MissingInputError, "row 1: .* but got null, and the input is required", 1, id="null"
         ),
         pytest.param([[1, 2], [3, "a"]], spec("float32", 2), WrongTypeError, r"row 1, position \[1\]", 1, id="deep"),
+        pytest.param(
+            [None, [1, 2], None, [3, "a"]],
+            spec("float32", 2, required=False, missing=9),
+            WrongTypeError,
+            r"row 3, position \[1\]",
+            3,
+            id="behind rows that are null",
+        ),
         pytest.param(
             [[1, 2], [3]], spec("float32", 2), WrongShapeError, "row 1: expected 2 values.*got 1 .a ragged list", 1, id="ragged"
         ),
