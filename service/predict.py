@@ -40,6 +40,7 @@ async def predict(manager: Manager, call: Call, body: Body, deadline: float, max
         if noted is not None:
             noted.version, noted.timed = spec.version, timed
         request = await _decoded(codec, body, spec, deadline) if body.is_large else codec.decode(body.take(), spec)
+        body.becomes(nbytes(request.inputs))  # of a small body, too: what it leaves out is filled in
         timed.decoded(request)
         rows = rows_of(request.inputs)
         if rows is not None and rows > max_rows:
@@ -62,11 +63,9 @@ async def _decoded(codec: Codec, body: Body, spec: ModelSpec, deadline: float) -
     """What a large body asks for, read when it is its turn."""
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
-            request = await read_aside(lambda: codec.decode(body.take(), spec))
+            return await read_aside(lambda: codec.decode(body.take(), spec))
     except TimeoutError:
         raise DeadlineExceededError(
             "The request was not read within the time that it gave, as large ones are read one after the other; "
             "send fewer rows at once."
         ) from None
-    body.becomes(nbytes(request.inputs))
-    return request

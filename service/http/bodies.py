@@ -102,7 +102,8 @@ class Body:
         bodies.total_bytes, self._counted = total, counts
 
     def release(self) -> None:
-        """The answer is sent, or there is none."""
+        """The answer is sent, or there is none. Who still waits to take the body, and is not waited for any more, gets none."""
+        self._data = b""
         self.holds(0)
 
     def _too_large(self, came: str) -> BodyTooLargeError:

@@ -250,6 +250,7 @@ class BoundedProtocol(OnePacketProtocol):
         else:
             self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._head_bytes = 0
         if rest:
             self._parse(rest)
 

@@ -129,3 +129,15 @@ def test_a_large_body_that_has_no_turn_in_time(served, monkeypatch):
         assert (late.status_code, late.json()["code"]) == (504, "deadline_exceeded")
         decoding.may_begin.set()
         assert first.result().status_code == 200
+
+
+def test_what_a_small_body_becomes_counts_as_what_it_is(models, serving):
+    """Rows of six bytes are eight, and rows that are left out are as many as the model takes."""
+    rows = LARGE_BYTES // 8
+    body = b'{"instances":[' + b",".join([b"[0,0]"] * rows) + b"]}"
+    assert len(body) < LARGE_BYTES
+    settings = Settings(models=models, max_body_bytes=LARGE_BYTES - 1, max_total_request_bytes=LARGE_BYTES - 1)
+    with serving(create_app(settings)) as client:
+        answer = client.post("/models/vectors/predict", content=body)
+        assert (answer.status_code, answer.json()["code"]) == (429, "overloaded")
+        assert client.post("/models/vectors/predict", json={"instances": [[1, 1]]}).status_code == 200

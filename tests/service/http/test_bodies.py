@@ -156,3 +156,12 @@ async def test_a_body_is_given_away_once(bodies, data, headers, is_large):
     assert body.is_large == is_large
     assert set(body.take()) == {ord("a")}
     assert sys.getrefcount(data) == before
+
+
+async def test_a_body_that_nobody_has_taken_is_not_kept(bodies):
+    """Who had no turn in time, or hung up, waits in the reader's queue all the same, and would keep what counts no more."""
+    data = b"x" * LARGE
+    before = sys.getrefcount(data)
+    body = await read(bodies, coming([data]))
+    body.release()
+    assert sys.getrefcount(data) == before

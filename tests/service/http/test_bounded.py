@@ -101,6 +101,19 @@ def test_the_largest_head(bounds):
     assert statuses(asked(bounds, head("GET", "/livez", f"X: {value}", Connection="close"))) == [200]
 
 
+def test_the_head_of_an_offer_does_not_count_with_the_next(bounds):
+    """Both are read in parts, and each is no larger than it may be."""
+    offer = head("GET", "/livez", "Connection: Upgrade", "Upgrade: h2c", X="a" * 9000)
+    get = head("GET", "/livez", X="a" * 6000, Connection="close")
+    with connected(bounds) as connection:
+        answer = b""
+        connection.sendall(offer)
+        while not answer.endswith(b'{"status":"alive"}'):
+            answer += connection.recv(65536)
+        connection.sendall(get)
+        assert statuses(answer + rest(connection)) == [200, 200]
+
+
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
