@@ -30,7 +30,7 @@ def carefully(value: Any, spec: InputSpec, kind: Kind, declared: tuple[int, ...]
     if spec.required or type(value) is not list or not set(map(type, value)) <= {list, type(None)}:
         return _values(value, spec, kind)
     present = [row for row, values in enumerate(value) if values is not None]
-    if len(present) == len(value) or declared is None or len(declared) < 2:
+    if len(present) == len(value) or declared is None or (present and len(declared) < 2):
         return _values(value, spec, kind)
     array, shape = _values([value[row] for row in present] or [_missing_row(declared)], spec, kind, present)
     shape = (len(value), *shape[1:])
