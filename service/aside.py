@@ -6,6 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from service.errors import HeadserveError
+
 T = TypeVar("T")
 
 LARGE_BYTES = 1 << 16
@@ -27,6 +29,10 @@ def _read(work: Callable[[], T]) -> T:
     gc.disable()
     try:
         return work()
+    except HeadserveError as error:
+        # The frames that it has come through hold all that was read, and would until the answer is sent.
+        error.__traceback__ = error.__context__ = error.__cause__ = None
+        raise
     finally:
         if collected:
             gc.enable()

@@ -1,11 +1,13 @@
 import asyncio
 import gc
 import threading
+import weakref
 
 import pytest
 
 from service import Settings, create_app
 from service.aside import read_aside
+from service.errors import WrongTypeError
 from service.routes import v2_repository
 
 
@@ -32,6 +34,26 @@ async def test_garbage_is_looked_for_again_afterwards():
     with pytest.raises(ValueError):  # noqa: PT011 - ours
         await read_aside(work)
     assert gc.isenabled()
+
+
+async def test_an_error_keeps_nothing_of_what_was_read():
+    """While it becomes an answer, the next body is read."""
+    read = []
+
+    class Large(list):
+        pass
+
+    def work() -> None:
+        value = Large()
+        read.append(weakref.ref(value))
+        try:
+            value[0]
+        except IndexError:
+            raise WrongTypeError("no") from None
+
+    with pytest.raises(WrongTypeError, match="no"):
+        await read_aside(work)
+    assert read[0]() is None
 
 
 def test_large_messages_to_the_repository_are_read_aside(tmp_path, serving, monkeypatch):
