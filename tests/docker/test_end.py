@@ -26,7 +26,7 @@ def body(models: Path) -> dict[str, Any]:
 
 def test_docker_stop_under_load_loses_nothing(models: Path, body: dict[str, Any]) -> None:
     with serving(SERVER, models) as server:
-        with Load(server.url, body, clients=8, ends=True) as load:
+        with Load(server.url, body, clients=8) as load:
             until(lambda: len(load.versions) > 500)
             started = time.monotonic()
             docker("stop", "--time", "60", server.name)

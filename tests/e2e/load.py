@@ -14,15 +14,12 @@ class Load:
         body: what every request is.
         clients: how many there are.
         alike: whether all versions must give the same predictions; otherwise each gives the same all the time.
-        ends: whether the server ends meanwhile: who finds nobody listening has asked nothing.
     """
 
-    def __init__(
-        self, url: httpx.URL | str, body: dict[str, Any], clients: int = 4, *, alike: bool = True, ends: bool = False
-    ) -> None:
+    def __init__(self, url: httpx.URL | str, body: dict[str, Any], clients: int = 4, alike: bool = True) -> None:
         self.wrong: list[str] = []
         self.versions: list[int] = []
-        self._url, self._body, self._alike, self._ends = url, body, alike, ends
+        self._url, self._body, self._alike = url, body, alike
         self._expected: dict[int, Any] = {}  # by version
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
@@ -44,8 +41,6 @@ class Load:
                 try:
                     answer = client.post("/models/penguins/predict", json=self._body)
                 except httpx.HTTPError as error:
-                    if self._ends and isinstance(error, httpx.ConnectError):
-                        return
                     self.wrong.append(repr(error))
                     return
                 if answer.status_code != httpx.codes.OK:

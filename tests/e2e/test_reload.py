@@ -161,7 +161,7 @@ def first_answer_while_it_starts(folder: Path) -> int:
 
 def test_sigterm_under_load_loses_nothing(start: Callable[..., Server], body: dict[str, Any]) -> None:
     running = start(drain_delay_ms=5000)
-    with Load(running.client.base_url, body, clients=8, ends=True) as load:
+    with Load(running.client.base_url, body, clients=8) as load:
         until(lambda: len(load.versions) > 100)
         running.process.send_signal(signal.SIGTERM)
         until(lambda: running.client.get("/readyz").json()["status"] == "draining")

@@ -66,7 +66,7 @@ def nobody_is_disturbed(shared: Shared, counts: Counts) -> Iterator[None]:
     counts.none_lost()
     assert not counts.refused
     until(lambda: server.descriptors <= descriptors)
-    assert server.threads <= threads + 40  # of the pool for large bodies, which keeps its threads
+    assert server.threads <= threads + 40  # of those that read and write what is large, and stay
 
 
 @pytest.mark.parametrize("data", HALVES)
