@@ -11,8 +11,7 @@ import structlog
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, UnavailableError
 from service.lifecycle.disk import stamp
 from service.lifecycle.record import Outcome, Record
-from service.lifecycle.served_models import Loaded
-from service.lifecycle.status import State
+from service.lifecycle.served_models import Loaded, State
 from service.models.card import Card, read_card
 from service.models.options import ModelOptions
 from service.models.signing import VersionFiles, check

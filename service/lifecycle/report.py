@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import structlog
 
 from service.lifecycle.record import Record
-from service.lifecycle.status import Problem, State
+from service.lifecycle.served_models import Problem, State
 from service.types import ModelSpec, TensorSpec
 
 log = structlog.get_logger("headserve.lifecycle")

@@ -7,8 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.errors import ForbiddenError, ModelLoadError, RequestError, UnavailableError, UnsupportedFeatureError
 from service.http.body import Bodies, Body, decode_in_thread
-from service.lifecycle.served_models import ServedModels
-from service.lifecycle.status import BUSY, ModelStatus, State, VersionStatus
+from service.lifecycle.served_models import BUSY, ModelStatus, ServedModels, State, VersionStatus
 from service.protocols.json.reader import parse_object
 from service.protocols.oip import describe
 from service.protocols.oip import openapi as docs

@@ -8,8 +8,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from service.errors import RequestError, UnknownLabelError, UnknownModelError, UnknownVersionError
-from service.lifecycle.served_models import ServedModels
-from service.lifecycle.status import ModelStatus, State, VersionStatus
+from service.lifecycle.served_models import ModelStatus, ServedModels, State, VersionStatus
 from service.protocols.protocol import Match, raw_path_of
 from service.protocols.routes import json_response
 from service.protocols.tfserving.paths import LIST, METADATA, V1, unknown_label
