@@ -57,7 +57,7 @@ def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], c
     predict = signatures.get(PREDICT)
     if predict is None:
         raise ModelLoadError(f"The model card needs a signature 'predict'; the SavedModel has {listed(signatures)}.")
-    inputs, heads = card.input_specs, card.head_specs
+    inputs, heads = card.inputs, card.head_specs
     sources = {(head.name, key): (PREDICT, output_key(head.name, key)) for head in heads for key in head.key_names}
     for what, in_card, in_model in (
         ("inputs", {spec.name for spec in inputs}, {spec.name for spec in predict.inputs}),
