@@ -127,7 +127,7 @@ class Manager:
 
         The future is done when they are served; it fails with ModelLoadError or UnknownModelError.
         """
-        future = self._manual.load(model)
+        future = self._manual.request(model, unload=False)
         self.wake()
         return future
 
@@ -136,7 +136,7 @@ class Manager:
 
         The future is done when no new request gets the model; it fails with UnknownModelError.
         """
-        future = self._manual.unload(model)
+        future = self._manual.request(model, unload=True)
         self.wake()
         return future
 

@@ -49,14 +49,8 @@ def load(
 ) -> "Model":
     """Load the version in `folder`, with a replica on each device that the options name.
 
-    Args:
-        name: the model's name.
-        version: the number of the version.
-        folder: the version's folder.
-        options: how the model batches and what it computes on.
-        decode: decodes the recorded requests and the example that the model is warmed up with.
-        threads: runs at the same time on each replica; default: the number of CPUs.
-        tracer: records requests and runs.
+    `decode` decodes the requests that the model is warmed up with. `threads` runs at the same time are possible on each
+    replica; default: the number of CPUs.
 
     Raises:
         ModelLoadError: the scan has findings, TensorFlow cannot load the model, the model card is broken, or a device does
