@@ -114,10 +114,10 @@ def _failed(record: Record, failure: Exception) -> Outcome:
     """Log the failure of an attempt, and return it."""
     expected = isinstance(failure, HeadserveError)
     error = failure.message if isinstance(failure, HeadserveError) else f"{type(failure).__name__}: {failure}"
-    outcome = Outcome(error, is_transient(failure))
-    fields = {"model": record.disk.model, "version": record.id.version, "error": outcome.error, "retry": outcome.transient}
-    log.error("model failed", **fields, exc_info=not expected)
-    return outcome
+    retry = is_transient(failure)
+    name, version = record.disk.model, record.id.version
+    log.error("model failed", model=name, version=version, error=error, retry=retry, exc_info=not expected)
+    return Outcome(error, retry)
 
 
 def is_transient(failure: Exception) -> bool:

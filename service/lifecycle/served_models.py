@@ -10,7 +10,7 @@ A failed version is retried when its folder changes, when an operator loads it, 
 that doubles. A version that is no longer wanted when it is warm goes from WARMING to UNLOADING without being served.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -94,6 +94,16 @@ class VersionStatus:
     """Successful loads since the server started."""
     failures: int = 0
     """Failed loads since the server started."""
+
+
+def by_version(statuses: Iterable[VersionStatus]) -> dict[int, VersionStatus]:
+    """Return one status for each version. A version that is being loaded again has two; the one that is served counts."""
+    found: dict[int, VersionStatus] = {}
+    for status in statuses:
+        known = found.get(status.version)
+        if known is None or known.state != State.AVAILABLE:
+            found[status.version] = status
+    return found
 
 
 @dataclass(frozen=True)

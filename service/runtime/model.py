@@ -104,15 +104,9 @@ class Model:
     async def infer(
         self, request: InferRequest, deadline: float | None = None, rows: int | None = None
     ) -> Mapping[Output, Array]:
-        """Return the selected outputs, computed in one batch with those of other requests.
+        """Return the selected outputs, computed in one batch with those of other requests. Raises what `Batcher.submit` does.
 
-        Args:
-            request: checked against `spec`.
-            deadline: in seconds on the clock of `time.monotonic`.
-            rows: the request's number of rows; counted if it is not given.
-
-        Raises:
-            HeadserveError: see `Batcher.submit`.
+        `deadline` is in seconds on the clock of `time.monotonic`. Rows are counted if their number is not given.
         """
         alone = request.alone or not self._unsplittable.isdisjoint(request.outputs)
         return await self._batcher.submit(request.inputs, request.outputs, deadline, rows=rows, alone=alone)

@@ -103,7 +103,6 @@ def load(
 
 
 def _graph(session: Any, spec: ModelSpec, fetches: Mapping[Output, str], outputs: tuple[Output, ...]) -> Graph:
-    """Return the graph of a selection of outputs."""
     feeds: dict[str, TensorSpec] = {}
     for key in dict.fromkeys(spec.source(output)[0] for output in outputs):
         names = spec.tensors[key].inputs
