@@ -195,12 +195,8 @@ def _problem(error: ErrorDetails) -> str:
 
 
 def _names_at(loc: tuple[int | str, ...]) -> list[str]:
-    """Return the valid keys of the table at this place."""
-    model: type[BaseModel] = ModelsFile
-    for part in loc:
-        if model is ModelsFile and part != "models":
-            model = ModelOptions  # the name of a model
-        elif str(part) in model.model_fields:
-            annotation = model.model_fields[str(part)].annotation
-            model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
-    return list(model.model_fields)
+    """Return the valid keys of the file, of a model in it (`models.films`), or of one of a model's tables."""
+    if not loc:
+        return list(ModelsFile.model_fields)
+    table = getattr(_DEFAULTS, str(loc[2])) if len(loc) > 2 else _DEFAULTS
+    return list(type(table).model_fields)

@@ -115,7 +115,7 @@ def array_dtype(dtype: str) -> Any:
 
 
 def _specs(infos: Mapping[str, Any]) -> tuple[TensorSpec, ...]:
-    """Return the tensors in alphabetical order; a SavedModel keeps none."""
+    """Return the tensors in alphabetical order, because a SavedModel stores no order."""
     return tuple(_tensor_spec(name, info) for name, info in sorted(infos.items()))
 
 
