@@ -1,6 +1,6 @@
 """Verifies, loads and unloads versions in separate threads, so that nothing else waits for it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -128,15 +128,12 @@ def is_transient(failure: Exception) -> bool:
     """
     if not isinstance(failure, ModelError) or isinstance(failure, OutOfMemoryError):
         return True
-    marked = isinstance(failure, ModelLoadError) and failure.transient
-    return marked or any(map(_of_the_system, _causes(failure)))
-
-
-def _causes(failure: BaseException) -> Iterator[BaseException]:
+    if isinstance(failure, ModelLoadError) and failure.transient:
+        return True
     cause = failure.__cause__
-    while cause is not None:
-        yield cause
+    while cause is not None and not _of_the_system(cause):
         cause = cause.__cause__
+    return cause is not None
 
 
 def _of_the_system(cause: BaseException) -> bool:
