@@ -101,6 +101,18 @@ class Settings(BaseSettings):
         default=True, description="Scan immediately when the operating system reports a change; works on local disks only."
     )
     load_threads: int = Field(default=1, ge=1, description="Number of versions loaded at the same time.")
+    load_timeout_ms: int = Field(
+        default=300_000,
+        ge=1,
+        description="Maximum duration of each step of loading a version: trial, loading, warm-up.",
+    )
+    trials: bool = Field(
+        default=True, description="Load every new version in a process with limits first, so that it cannot end the server."
+    )
+    cache: Path = Field(
+        default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headserve",
+        description="Folder for what the server remembers of versions, such as the results of their trials.",
+    )
     drain_delay_ms: int = Field(
         default=1000,
         ge=0,
