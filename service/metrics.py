@@ -204,7 +204,7 @@ class _Page:
 
     def _runs(self, labels: tuple[str, str], counts: Counts) -> None:
         rows = Histogram(ROWS)
-        times = [totals.infer.count for totals in counts.by_rows.values()]
+        times = [totals.runs for totals in counts.by_rows.values()]
         rows.add(np.array(list(counts.by_rows), np.int64), np.array(times, np.int64))
         self._fill("headserve_batch_rows", labels, rows)
 

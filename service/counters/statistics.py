@@ -1,16 +1,28 @@
-"""Collects the samples of one version and counts them many at a time."""
+"""The statistics of one version, whose samples are counted many at a time, and rejections outside of any version."""
 
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from itertools import chain
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import structlog
 
-from service.counters.counts import BatchSample, Columns, Counts, RequestSample
+from service.counters.heads import HeadCounts
+from service.counters.histogram import SECONDS, Histogram
 from service.types import Array, HeadSpec, Output
+
+Columns = Sequence[Array | None]
+"""The arrays of `Counts.outputs` in one answer; None for an output that it does not have."""
+
+NS = 1e9
+"""Nanoseconds in a second."""
+
+HUNG_UP = 499
+"""The status of a request whose client disconnected before the answer; the number is nginx's."""
 
 MANY = 512
 """Number of requests that are counted at a time: enough to make the calls of NumPy cheap, and few enough to block the event
@@ -22,6 +34,144 @@ RUN_BYTES = 1 << 10
 
 T = TypeVar("T")
 log = structlog.get_logger("headserve.metrics")
+
+
+class RequestSample(NamedTuple):
+    """A request that has ended.
+
+    Attributes:
+        api: its protocol.
+        status: the HTTP status of the answer, or `HUNG_UP`.
+        outputs: the selected outputs; empty if the request could not be decoded.
+        decode_ns: time to decode the request.
+        infer_ns: time in the queue and in the model.
+        encode_ns: time to encode the answer.
+        queue_full: whether it was rejected because the queue was full.
+    """
+
+    api: str
+    status: int
+    outputs: tuple[Output, ...]
+    decode_ns: int
+    infer_ns: int
+    encode_ns: int
+    queue_full: bool = False
+
+
+class BatchSample(NamedTuple):
+    """A run of the model.
+
+    Attributes:
+        rows: number of rows, without padding.
+        queue_ns: time that each request, or part of a large one, was in the queue.
+        input_ns: time to stack the inputs.
+        infer_ns: time to compute.
+        output_ns: time to split the outputs.
+    """
+
+    rows: int
+    queue_ns: Sequence[int]
+    input_ns: int
+    infer_ns: int
+    output_ns: int
+
+
+class BatchTotals(NamedTuple):
+    """A number of runs, and the sums of their times in nanoseconds."""
+
+    runs: int = 0
+    input_ns: int = 0
+    infer_ns: int = 0
+    output_ns: int = 0
+
+
+class Counts:
+    """Everything counted of one version since it was loaded. Not thread-safe: `Statistics` has the lock.
+
+    Attributes:
+        requests: number by protocol and status.
+        head_requests: number by protocol, head and status; a request for several heads counts once for each head.
+        rejected: requests rejected because the queue was full.
+        expired: requests that exceeded their deadline.
+        success: times of successful requests, from the last byte of the body to the encoded answer.
+        fail: times of all other requests.
+        seconds: times by phase: `decode` of every request; `queue` of each request or part of a large one; `compute` of runs;
+            `encode` of successful requests.
+        by_rows: runs by number of rows, without padding.
+        last_at: when the last run ended, in seconds since 1970; 0 before the first.
+        heads: what each head has answered.
+        outputs: the outputs that `add_answers` needs, in this order.
+    """
+
+    def __init__(self, heads: Iterable[HeadSpec]):
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.head_requests: Counter[tuple[str, str, int]] = Counter()
+        self.rejected = self.expired = 0
+        self.success, self.fail = Histogram(SECONDS, NS), Histogram(SECONDS, NS)
+        self.seconds = {phase: Histogram(SECONDS, NS) for phase in ("decode", "queue", "compute", "encode")}
+        self.by_rows: dict[int, BatchTotals] = {}
+        self.last_at = 0.0
+        self.heads = [HeadCounts(head) for head in heads]
+        counters = {(head.spec.name, key): count for head in self.heads for key, count in head.counters.items()}
+        self.outputs: tuple[Output, ...] = tuple(counters)
+        self._counters: tuple[Callable[[Array], None], ...] = tuple(counters.values())
+        self._fallbacks = [
+            (self.outputs.index((head.spec.name, missing)), self.outputs.index((head.spec.name, other)), count)
+            for head in self.heads
+            for missing, (other, count) in head.fallbacks.items()
+        ]
+
+    @property
+    def computed(self) -> BatchTotals:
+        """Return the totals of all runs."""
+        return _sum(self.by_rows.values())
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows of all runs."""
+        return sum(rows * totals.runs for rows, totals in self.by_rows.items())
+
+    def add_requests(self, samples: Sequence[RequestSample]) -> None:
+        """Count requests that have ended; at least one."""
+        apis, statuses, outputs, decode, infer, encode, queue_full = zip(*samples, strict=True)
+        # By identity: most requests have the same tuple of outputs, and comparing its members would take most of the time.
+        by_id = dict(zip(map(id, outputs), outputs, strict=True))
+        asked = Counter(zip(apis, map(id, outputs), statuses, strict=True))
+        for (api, which, status), count in asked.items():
+            for head in dict.fromkeys(head for head, _ in by_id[which]):
+                self.head_requests[api, head, status] += count
+            self.requests[api, status] += count
+            self.expired += count if status == 504 else 0
+        self.rejected += sum(queue_full)
+        answered = np.array(statuses) < 400
+        times_ns = np.array([decode, infer, encode], np.int64)
+        whole_ns = times_ns.sum(axis=0)
+        self.success.add(whole_ns[answered])
+        self.fail.add(whole_ns[~answered])
+        self.seconds["decode"].add(times_ns[0])
+        self.seconds["encode"].add(times_ns[2][answered])
+
+    def add_runs(self, samples: Sequence[BatchSample]) -> None:
+        """Count runs that have succeeded; at least one."""
+        rows, queue_ns, *phases = zip(*samples, strict=True)
+        phases_ns = np.array(phases, np.int64)
+        self.seconds["queue"].add(np.fromiter(chain.from_iterable(queue_ns), np.int64))
+        self.seconds["compute"].add(phases_ns.sum(axis=0))
+        sizes, which, counts = np.unique(np.array(rows, np.int64), return_inverse=True, return_counts=True)
+        sums_ns = [np.bincount(which, phase_ns).astype(np.int64).tolist() for phase_ns in phases_ns]
+        for size, *totals in zip(sizes.tolist(), counts.tolist(), *sums_ns, strict=True):
+            self.by_rows[size] = _sum([self.by_rows.get(size, BatchTotals()), BatchTotals(*totals)])
+
+    def add_answers(self, answers: Sequence[Columns]) -> None:
+        """Count the outputs of runs."""
+        if not answers:
+            return
+        columns = list(zip(*answers, strict=True))
+        for count, column in zip(self._counters, columns, strict=True):
+            _count_rows(count, [array for array in column if array is not None])
+        for missing, other, count in self._fallbacks:
+            pairs = zip(columns[missing], columns[other], strict=True)
+            _count_rows(count, [array for absent, array in pairs if absent is None and array is not None])
 
 
 class Statistics:
@@ -83,6 +233,40 @@ class Statistics:
                 counts.add_answers([columns for _, answers in runs for columns in answers])
         except Exception:
             log.exception("counting failed")
+
+
+class Rejections:
+    """Numbers of rejected requests and of refused connections; counted in the event loop, while other threads read copies.
+
+    Attributes:
+        counts: requests by model, protocol and status. The model is empty if there is no model of the requested name, so that
+            clients cannot add labels.
+        connections: connections that were refused or cut, by reason: one of a fixed few.
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[tuple[str, str, int]] = Counter()
+        self.connections: Counter[str] = Counter()
+
+    def add(self, model: str, api: str, status: int) -> None:
+        """Count a request."""
+        self.counts[model, api, status] += 1
+
+
+def _sum(totals: Iterable[BatchTotals]) -> BatchTotals:
+    return BatchTotals(*map(sum, zip(*totals, strict=True)))
+
+
+def _count_rows(count: Callable[[Array], None], arrays: Sequence[Array]) -> None:
+    """Call `count` with the rows of all arrays, together if they have the same shape of a row."""
+    if not arrays:
+        return
+    try:
+        together = [np.concatenate(arrays)]
+    except ValueError:  # the shapes of their rows differ
+        together = list(arrays)
+    for array in together:
+        count(array)
 
 
 def _removed(samples: deque[T]) -> list[T]:

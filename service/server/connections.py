@@ -122,7 +122,7 @@ class Connections:
     def count_rejection(self, reason: str) -> None:
         """Count a connection that is rejected or cut."""
         self._rejected[reason] += 1
-        self._rejections.add_connection(reason)
+        self._rejections.connections[reason] += 1
 
     def announce_end(self) -> None:
         """Make the next response of every connection, open or new, its last one."""
