@@ -141,7 +141,7 @@ def _middleware(parts: _Parts) -> list[Callable[[ASGIApp], ASGIApp]]:
         partial(AccessLog, paths=parts.paths, access_log=settings.access_log),
         partial(with_cors, origins=settings.cors_origins),
         None if keys is None else partial(RequireKey, ring=keys.ring, rejections=rejections),
-        None if tracing is None else _tracing_middleware(tracing),
+        None if tracing is None else tracing.middleware,
         partial(
             InferenceEndpoint,
             manager=parts.visible,
@@ -155,12 +155,6 @@ def _middleware(parts: _Parts) -> list[Callable[[ASGIApp], ASGIApp]]:
         SecurityHeaders,
     ]
     return [layer for layer in middleware if layer is not None]
-
-
-def _tracing_middleware(tracing: "Tracing") -> Callable[[ASGIApp], ASGIApp]:
-    from service.middleware.tracing import TracingMiddleware
-
-    return partial(TracingMiddleware, spans=tracing.spans)
 
 
 def _lifespan(parts: _Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
