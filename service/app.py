@@ -17,9 +17,9 @@ from fastapi_offline import FastAPIOffline
 from service.auth.gate import RequireKey, RequireScope, may_predict
 from service.auth.keys_file import Keys
 from service.auth.model_access import AuthorizedManager
+from service.bodies import Bodies
 from service.counters import Rejections
 from service.file_watch import watching
-from service.http.body import Bodies
 from service.inference.endpoint import InferenceEndpoint
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing

@@ -6,9 +6,9 @@ from typing import Any
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
+from service.bodies import ClientDisconnect
 from service.counters import Rejections
 from service.errors import ForbiddenError, HeadserveError, RequestError, UnauthorizedError, UnknownPathError, WrongMethodError
-from service.http.body import ClientDisconnect
 from service.inference.request_context import current
 from service.protocols.error_response import error_response, unexpected
 from service.protocols.paths import PathTable
