@@ -14,7 +14,7 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.auth.gate import RequireKey, RequireScope, may_predict
+from service.auth.gate import Gate, check_scope, key_check, may_predict
 from service.auth.keys_file import Keys
 from service.auth.model_access import AuthorizedManager
 from service.bodies import Bodies
@@ -140,7 +140,7 @@ def _middleware(parts: _Parts) -> list[Callable[[ASGIApp], ASGIApp]]:
     middleware: list[Callable[[ASGIApp], ASGIApp] | None] = [
         partial(AccessLog, paths=parts.paths, access_log=settings.access_log),
         partial(with_cors, origins=settings.cors_origins),
-        None if keys is None else partial(RequireKey, ring=keys.ring, rejections=rejections),
+        None if keys is None else partial(Gate, check=key_check(keys.ring), rejections=rejections),
         None if tracing is None else tracing.middleware,
         partial(
             InferenceEndpoint,
@@ -151,7 +151,7 @@ def _middleware(parts: _Parts) -> list[Callable[[ASGIApp], ASGIApp]]:
             rejections=rejections,
             permit=None if keys is None else may_predict,
         ),
-        None if keys is None else partial(RequireScope, rejections=rejections),
+        None if keys is None else partial(Gate, check=check_scope, rejections=rejections),
         SecurityHeaders,
     ]
     return [layer for layer in middleware if layer is not None]

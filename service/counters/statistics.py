@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -14,9 +14,6 @@ import structlog
 from service.counters.heads import HeadCounts
 from service.counters.histogram import SECONDS, Histogram
 from service.types import Array, HeadSpec, Output
-
-Columns = Sequence[Array | None]
-"""The arrays of `Counts.outputs` in one answer; None for an output that it does not have."""
 
 NS = 1e9
 """Nanoseconds in a second."""
@@ -100,7 +97,6 @@ class Counts:
         by_rows: runs by number of rows, without padding.
         last_at: when the last run ended, in seconds since 1970; 0 before the first.
         heads: what each head has answered.
-        outputs: the outputs that `add_answers` needs, in this order.
     """
 
     def __init__(self, heads: Iterable[HeadSpec]):
@@ -112,14 +108,6 @@ class Counts:
         self.by_rows: dict[int, BatchTotals] = {}
         self.last_at = 0.0
         self.heads = [HeadCounts(head) for head in heads]
-        counters = {(head.spec.name, key): count for head in self.heads for key, count in head.counters.items()}
-        self.outputs: tuple[Output, ...] = tuple(counters)
-        self._counters: tuple[Callable[[Array], None], ...] = tuple(counters.values())
-        self._fallbacks = [
-            (self.outputs.index((head.spec.name, missing)), self.outputs.index((head.spec.name, other)), count)
-            for head in self.heads
-            for missing, (other, count) in head.fallbacks.items()
-        ]
 
     @property
     def computed(self) -> BatchTotals:
@@ -162,26 +150,15 @@ class Counts:
         for size, *totals in zip(sizes.tolist(), counts.tolist(), *sums_ns, strict=True):
             self.by_rows[size] = _sum([self.by_rows.get(size, BatchTotals()), BatchTotals(*totals)])
 
-    def add_answers(self, answers: Sequence[Columns]) -> None:
-        """Count the outputs of runs."""
-        if not answers:
-            return
-        columns = list(zip(*answers, strict=True))
-        for count, column in zip(self._counters, columns, strict=True):
-            _count_rows(count, [array for array in column if array is not None])
-        for missing, other, count in self._fallbacks:
-            pairs = zip(columns[missing], columns[other], strict=True)
-            _count_rows(count, [array for absent, array in pairs if absent is None and array is not None])
-
 
 class Statistics:
     """The counts of one version; `request` and `batch` may be called from any thread, and `request` never waits for a lock."""
 
     def __init__(self, heads: Iterable[HeadSpec] = ()):
         self._counts = Counts(heads)
-        self._outputs = self._counts.outputs
+        self._outputs = [(head.spec.name, key) for head in self._counts.heads for key in head.counters]
         self._requests: deque[RequestSample] = deque()
-        self._runs: deque[tuple[BatchSample, list[Columns]]] = deque()
+        self._runs: deque[tuple[BatchSample, list[dict[Output, Array]]]] = deque()
         self._kept_bytes = 0
         self._last_at = 0.0
         self._lock = threading.Lock()
@@ -205,11 +182,11 @@ class Statistics:
             answers: its outputs without padding: all rows in one mapping if all requests selected the same outputs, else one
                 mapping for each request.
         """
-        columns: list[Columns] = [[answer.get(output) for output in self._outputs] for answer in answers]
-        self._runs.append((sample, columns))
+        counted = [{output: answer[output] for output in self._outputs if output in answer} for answer in answers]
+        self._runs.append((sample, counted))
         self._last_at = time.time()
         # Two threads may add at the same time, so that one number is lost: it is a bound of memory and not reported.
-        self._kept_bytes += RUN_BYTES + sum([array.nbytes for answer in columns for array in answer if array is not None])
+        self._kept_bytes += RUN_BYTES + sum([array.nbytes for answer in counted for array in answer.values()])
         if self._kept_bytes >= MANY_BYTES:
             with self.counted():
                 pass
@@ -230,7 +207,9 @@ class Statistics:
                 counts.add_requests(requests)
             if runs := _removed(self._runs):
                 counts.add_runs([sample for sample, _ in runs])
-                counts.add_answers([columns for _, answers in runs for columns in answers])
+                answers = [answer for _, of_run in runs for answer in of_run]
+                for head in counts.heads:
+                    head.add(answers)
         except Exception:
             log.exception("counting failed")
 
@@ -255,18 +234,6 @@ class Rejections:
 
 def _sum(totals: Iterable[BatchTotals]) -> BatchTotals:
     return BatchTotals(*map(sum, zip(*totals, strict=True)))
-
-
-def _count_rows(count: Callable[[Array], None], arrays: Sequence[Array]) -> None:
-    """Call `count` with the rows of all arrays, together if they have the same shape of a row."""
-    if not arrays:
-        return
-    try:
-        together = [np.concatenate(arrays)]
-    except ValueError:  # the shapes of their rows differ
-        together = list(arrays)
-    for array in together:
-        count(array)
 
 
 def _removed(samples: deque[T]) -> list[T]:
