@@ -111,12 +111,7 @@ FAMILIES = (
 
 
 class Metrics(Collector):
-    """The metrics of one application and its process. The registry is not global: a process can have several applications.
-
-    Args:
-        manager: has the versions.
-        rejections: requests that were rejected before they had a version, and refused connections.
-    """
+    """The metrics of one application and its process. The registry is not global: a process can have several applications."""
 
     def __init__(self, manager: ServedModels, rejections: Rejections):
         self._manager = manager

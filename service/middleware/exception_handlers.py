@@ -17,12 +17,7 @@ Handler = Callable[[Request, Any], Awaitable[Response]]
 
 
 def exception_handlers(paths: PathTable, rejections: Rejections) -> dict[int | type[Exception], Handler]:
-    """Return the handler of each kind of exception, for `FastAPI(exception_handlers=…)`.
-
-    Args:
-        paths: the table of paths.
-        rejections: counts requests that the key does not allow.
-    """
+    """Return the handler of each kind of exception. `rejections` counts requests that the key does not allow."""
 
     async def problem(request: Request, error: HeadserveError) -> Response:
         protocol = current.get().protocol

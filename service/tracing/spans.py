@@ -46,12 +46,7 @@ class _Headers(Getter[RequestHeaders]):
 
 
 class Spans:
-    """Makes spans. Every method may be called from any thread.
-
-    Args:
-        exporters: each sends the spans in batches, in a thread of its own.
-        version: of headserve.
-    """
+    """Makes spans, and sends them in batches, in a thread of each exporter. Every method may be called from any thread."""
 
     def __init__(self, exporters: Iterable[SpanExporter], version: str):
         self._processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call] # OpenTelemetry does not type it
@@ -83,16 +78,10 @@ class Spans:
         attributes: Attributes | None = None,
         error: BaseException | None = None,
     ) -> SpanContext:
-        """Add a span that has ended, and return its context.
+        """Add a span that has ended, and return its context. Times are in nanoseconds since 1970.
 
-        Args:
-            name: of the span.
-            parent: the parent, whose sampling decision is used; None begins a trace, which is sampled.
-            began_ns: in nanoseconds since 1970.
-            ended_ns: in nanoseconds since 1970.
-            links: related spans.
-            attributes: of the span.
-            error: the exception that ended the step.
+        The parent's sampling decision is used; without a parent, the span begins a trace, which is sampled. `links` are related
+        spans, `error` is the exception that ended the step.
         """
         trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id
         flags = TraceFlags(TraceFlags.SAMPLED) if parent is None else parent.trace_flags

@@ -138,8 +138,8 @@ class RequestTrace:
         error: Exception | None = None,
     ) -> None:
         """Add the span of a step; times are of `time.monotonic`."""
-        times_ns = (self.at(began_ns), self.at(ended_ns))
-        self._spans.add(name, self.context, *times_ns, links=links, attributes=attributes, error=error)
+        began_ns, ended_ns = self.at(began_ns), self.at(ended_ns)
+        self._spans.add(name, self.context, began_ns, ended_ns, links=links, attributes=attributes, error=error)
 
     def end(self, request: RequestContext, status: int | None, failure: str | None = None) -> None:
         """End the span of the request.
@@ -196,29 +196,23 @@ class BatchTraces:
     def run(self, batch: Sequence[QueuedRequest]) -> Iterator[None]:
         """Record a batch that runs in a `with` block."""
         began_ns = time.monotonic_ns()
-        traced = [request for request in batch if request.trace is not None]
-        waited = [request for request in traced if request.trace.taken(request)]
+        waited = [request for request in batch if request.trace is not None and request.trace.taken(request)]
         try:
             yield
         except Exception as error:
-            self._add(batch, traced, waited, began_ns, error)
+            self._add(batch, waited, began_ns, error)
             raise
-        self._add(batch, traced, waited, began_ns)
+        self._add(batch, waited, began_ns)
 
     def _add(
-        self,
-        batch: Sequence[QueuedRequest],
-        traced: list[QueuedRequest],
-        waited: list[QueuedRequest],
-        began_ns: int,
-        error: Exception | None = None,
+        self, batch: Sequence[QueuedRequest], waited: list[QueuedRequest], began_ns: int, error: Exception | None = None
     ) -> None:
         """Add the spans of a batch with traced requests; `waited` are those whose wait it ended. Raises nothing."""
         ended_ns = time.monotonic_ns()
         try:
             for request in waited:
                 request.trace.waited(request, began_ns)
-            if traced:
+            if traced := [request for request in batch if request.trace is not None]:
                 rows = sum(request.rows for request in batch)
                 attributes = {**self._attributes, "headserve.rows": rows, "headserve.requests": len(batch)}
                 traces: list[RequestTrace] = list(dict.fromkeys(request.trace for request in traced))
