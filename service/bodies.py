@@ -69,13 +69,7 @@ class Body:
         self._encoding: bytes | None = None
 
     async def read(self, receive: Receive, headers: Headers) -> None:
-        """Receive the whole body, compressed or not.
-
-        Raises:
-            BodyTooLargeError: the body exceeds its limit, by its Content-Length or by what was received.
-            OverloadedError: the limit of all requests together is reached.
-            ClientDisconnect: the client disconnected before the end of the body.
-        """
+        """Receive the whole body, compressed or not. Raises BodyTooLargeError, OverloadedError, ClientDisconnect."""
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._bodies.max_bytes:
             raise _too_large(self._bodies.max_bytes, f"{int(length)} bytes")
@@ -101,9 +95,7 @@ class Body:
     def take(self) -> bytes:
         """Return the decompressed body and drop it, so that a request in a queue keeps no body in memory.
 
-        Raises:
-            BodyTooLargeError: the decompressed body exceeds the limit.
-            UnsupportedEncodingError, RequestError: the body cannot be decompressed.
+        Raises BodyTooLargeError, UnsupportedEncodingError, RequestError.
         """
         data, self._data = self._data, b""
         if self._encoding is not None:
@@ -175,8 +167,7 @@ def _decode(work: Callable[[], T]) -> T:
 class WhileConnected:
     """Context manager that cancels its block when the client disconnects, and then raises ClientDisconnect.
 
-    Args:
-        receive: the ASGI callable of a request whose body was read completely.
+    The body of the request must have been received completely.
     """
 
     __slots__ = ("_disconnected", "_receive", "_task", "_timer", "_watcher")
@@ -209,17 +200,9 @@ class WhileConnected:
 
 
 def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Return the decompressed body.
+    """Return the decompressed body; `encoding` is the value of `Content-Encoding`: one encoding, or an empty string.
 
-    Args:
-        body: as received.
-        encoding: the value of `Content-Encoding`: one encoding, or an empty string.
-        max_bytes: limit of the result.
-
-    Raises:
-        UnsupportedEncodingError: another encoding, or more than one.
-        BodyTooLargeError: the result exceeds the limit.
-        RequestError: the body is not in this encoding.
+    Raises BodyTooLargeError, UnsupportedEncodingError, and RequestError for a body that is not in this encoding.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):

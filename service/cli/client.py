@@ -38,14 +38,7 @@ class CallError(HeadserveError, code="call_failed", title="Call failed"):
 
 
 class Server:
-    """A server to call.
-
-    Args:
-        url: `http://` is added to one without a scheme.
-        timeout_s: maximum wait for an answer.
-        key: API key.
-        ca: PEM file with certificates to trust; None for those that the system trusts.
-    """
+    """A server to call; `http://` is added to a URL without a scheme. `ca` is a PEM file with certificates to trust."""
 
     def __init__(self, url: str, timeout_s: float, key: str | None = None, ca: Path | None = None):
         self.url = (url if "://" in url else f"http://{url}").rstrip("/")

@@ -20,7 +20,7 @@ log = structlog.get_logger("headserve.traces")
 
 
 class Tracing:
-    """Spans of requests and batches."""
+    """Spans of requests and batches; `stop` sends the remaining ones."""
 
     def __init__(self, spans: Spans):
         self._spans = spans
@@ -144,10 +144,7 @@ class RequestTrace:
     def end(self, request: RequestContext, status: int | None, failure: str | None = None) -> None:
         """End the span of the request.
 
-        Args:
-            request: the request.
-            status: of the response; None if the client disconnected before it.
-            failure: name of the exception that ended the request without a response.
+        The status is None if the client disconnected before the response; `failure` is the exception that prevented it.
         """
         ended_ns = time.monotonic_ns()
         for part in list(self._waiting):
