@@ -144,7 +144,7 @@ class RequestTrace:
     def end(self, request: RequestContext, status: int | None, failure: str | None = None) -> None:
         """End the span of the request.
 
-        The status is None if the client disconnected before the response; `failure` is the exception that prevented it.
+        The status is None if the client disconnected before the response; `failure` names the exception that prevented it.
         """
         ended_ns = time.monotonic_ns()
         for part in list(self._waiting):
