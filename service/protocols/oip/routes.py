@@ -7,8 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from service.bodies import Bodies, Body, decode_in_thread
 from service.errors import ForbiddenError, ModelLoadError, RequestError, UnavailableError, UnsupportedFeatureError
-from service.lifecycle.served_models import ServedModels
-from service.lifecycle.status import BUSY, ModelStatus, State, VersionStatus
+from service.lifecycle.served_models import BUSY, ModelStatus, ServedModels, State, VersionStatus, by_version
 from service.protocols.json.reader import parse_object
 from service.protocols.oip import describe
 from service.protocols.oip import openapi as docs
@@ -137,7 +136,11 @@ def repository_router(manager: ServedModels, bodies: Bodies, changes_allowed: bo
         only_ready = (await message(request)).get("ready", False)
         if not isinstance(only_ready, bool):
             raise RequestError("'ready': expected true or false.")
-        entries = [entry for status in manager.statuses.values() for entry in _entries(status)]
+        entries = [
+            _entry(status, known)
+            for status in manager.statuses.values()
+            for _, known in sorted(by_version(status.versions).items())
+        ]
         return json_response([entry for entry in entries if entry["state"] == "READY" or not only_ready])
 
     @routes.post("/models/{model}/load", summary="Load a model", **docs.LOAD)
@@ -190,16 +193,6 @@ def _check_allowed(changes_allowed: bool) -> None:
             "Expected a server with keys, as this changes what is served; start it with --keys-file, and send a key with "
             "the scope 'admin'."
         )
-
-
-def _entries(status: ModelStatus) -> list[dict[str, str]]:
-    """Return one entry per version. A version that is being reloaded is listed twice; its serving instance counts."""
-    found: dict[int, VersionStatus] = {}
-    for known in status.versions:
-        before = found.get(known.version)
-        if before is None or before.state != State.AVAILABLE:
-            found[known.version] = known
-    return [_entry(status, known) for _, known in sorted(found.items())]
 
 
 def _entry(status: ModelStatus, known: VersionStatus) -> dict[str, str]:
