@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from service.cli.serve import flag, has_opposite
+from service.cli.serve import description, flag, has_opposite
 from service.settings import Settings
 
 HEAD = """# Settings of `headserve serve`
@@ -27,8 +27,8 @@ def page() -> str:
 
 
 def _row(name: str) -> str:
-    description = (Settings.model_fields[name].description or "").replace("<", "&lt;")
-    return f"| `{name}` | {_flags(name)} | `HEADSERVE_{name.upper()}` | {_default(name)} | {description} |\n"
+    meaning = description(name).replace("<", "&lt;")
+    return f"| `{name}` | {_flags(name)} | `HEADSERVE_{name.upper()}` | {_default(name)} | {meaning} |\n"
 
 
 def _flags(name: str) -> str:

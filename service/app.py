@@ -14,12 +14,12 @@ import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.auth.gate import RequireKey, RequireScope, may_predict
+from service.auth.gate import Gate, check_scope, key_check, may_predict
 from service.auth.keys_file import Keys
 from service.auth.model_access import AuthorizedManager
+from service.bodies import Bodies
 from service.counters import Rejections
 from service.file_watch import watching
-from service.http.body import Bodies
 from service.inference.endpoint import InferenceEndpoint
 from service.lifecycle.loader import Load
 from service.lifecycle.manager import Manager, Timing
@@ -151,8 +151,8 @@ def _middleware(parts: _Parts) -> list[Callable[[ASGIApp], ASGIApp]]:
     middleware: list[Callable[[ASGIApp], ASGIApp] | None] = [
         partial(AccessLog, paths=parts.paths, access_log=settings.access_log),
         partial(with_cors, origins=settings.cors_origins),
-        None if keys is None else partial(RequireKey, ring=keys.ring, rejections=rejections),
-        None if tracing is None else _tracing_middleware(tracing),
+        None if keys is None else partial(Gate, check=key_check(keys.ring), rejections=rejections),
+        None if tracing is None else tracing.middleware,
         partial(
             InferenceEndpoint,
             manager=parts.visible,
@@ -162,16 +162,10 @@ def _middleware(parts: _Parts) -> list[Callable[[ASGIApp], ASGIApp]]:
             rejections=rejections,
             permit=None if keys is None else may_predict,
         ),
-        None if keys is None else partial(RequireScope, rejections=rejections),
+        None if keys is None else partial(Gate, check=check_scope, rejections=rejections),
         SecurityHeaders,
     ]
     return [layer for layer in middleware if layer is not None]
-
-
-def _tracing_middleware(tracing: "Tracing") -> Callable[[ASGIApp], ASGIApp]:
-    from service.middleware.tracing import TracingMiddleware
-
-    return partial(TracingMiddleware, spans=tracing.spans)
 
 
 def _lifespan(parts: _Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:

@@ -13,14 +13,10 @@ log = structlog.get_logger("headserve.server")
 
 
 class WatchedFiles:
-    """Calls `reload` when one of the files has changed; if that fails, the previous contents stay in use.
+    """Calls `reload` when one of the files has changed; if that raises ConfigError, the previous contents stay in use.
 
-    A failed reload is repeated at every check: its cause may be the system, such as a lack of file descriptors.
-
-    Args:
-        what: a name for the log, such as "keys".
-        files: the files.
-        reload: raises ConfigError if the files cannot be used.
+    A failed reload is repeated at every check: its cause may be the system, such as a lack of file descriptors. In the log, the
+    contents are named `what`.
     """
 
     def __init__(self, what: str, files: Iterable[Path], reload: Callable[[], None]):

@@ -14,6 +14,9 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from service.errors import ConfigError
 from service.messages import did_you_mean
 
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+
 _ORIGIN = re.compile(r"https?://[a-z0-9.\-\[\]:]+")
 
 OTHER_VARIABLES = frozenset({"ca", "config", "key", "url"})
@@ -23,116 +26,84 @@ OTHER_VARIABLES = frozenset({"ca", "config", "key", "url"})
 class Settings(BaseSettings):
     """The settings of the server; a name ends in its unit."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADSERVE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="HEADSERVE_", frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    models: Path = Field(default=Path("models"), description="Folder of the models: <models>/<name>/<version>/saved_model.pb.")
-    models_config: Path | None = Field(
-        default=None, description="TOML file with the options of each model. Default: <models>/models.toml, if it exists."
-    )
-    require_signature: Path | None = Field(
-        default=None,
-        description="PEM file of Ed25519 public keys. Only versions that are signed with one of the keys are loaded.",
-    )
-    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 listens on all IPv4 networks.")
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 selects a free port.")
-    keys_file: Path | None = Field(
-        default=None,
-        description="File with API keys, written by 'headserve keys'. If set, every request except health checks needs a key.",
-    )
-    no_auth: bool = Field(default=False, description="Allow listening on other addresses than loopback without keys.")
-    tls_certificate: Path | None = Field(
-        default=None,
-        description="PEM file with the certificate and its chain. If set, the server accepts https only. "
-        "Read again when it changes.",
-    )
-    tls_key: Path | None = Field(
-        default=None,
-        description="PEM file with the certificate's private key. Default: the key is in the file of tls_certificate.",
-    )
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
-        description="Origins allowed to call the API from a browser (CORS), separated by commas: "
-        "https://a.example; * allows all. Default: none.",
-    )
-    max_body_bytes: int = Field(
-        default=32 * 2**20, ge=1, description="Maximum size of a request body, before and after decompression."
-    )
-    max_total_request_bytes: int = Field(
-        default_factory=lambda settings: 32 * settings["max_body_bytes"],
-        ge=1,
-        description="Maximum memory of all requests together, in bytes: bodies, their arrays and responses, "
-        "each above 64 KiB; further requests get 429. Default: 32 times max_body_bytes.",
-    )
-    max_rows: int = Field(default=1_000_000, ge=1, description="Maximum number of rows in a request.")
-    max_header_bytes: int = Field(
-        default=32 * 2**10, ge=256, description="Maximum size of a request's first line and headers together."
-    )
-    max_connections: int = Field(
-        default=4000, ge=1, description="Maximum number of concurrent connections; further ones get 503."
-    )
-    header_timeout_ms: int = Field(
-        default=10_000,
-        ge=1,
-        description="Maximum time to receive a request's first line and headers, and to complete a TLS handshake.",
-    )
-    body_timeout_ms: int = Field(default=60_000, ge=1, description="Maximum time to receive a request's whole body.")
-    write_timeout_ms: int = Field(
-        default=30_000,
-        ge=1,
-        description="Period over which a response must progress by at least 1 KiB per second; otherwise the connection is cut.",
-    )
-    idle_timeout_ms: int = Field(default=5000, ge=1, description="How long an idle connection is kept open.")
-    compute_threads: int = Field(
-        default_factory=lambda: os.cpu_count() or 1,
-        ge=1,
-        description="Number of predictions computed at the same time. Default: the number of CPUs.",
-    )
-    request_timeout_ms: int = Field(
-        default=60_000, ge=1, description="Deadline of requests without the header X-Request-Timeout-Ms."
-    )
-    gpu_memory_growth: bool = Field(default=True, description="Allocate GPU memory as it is needed.")
-    gpu_memory_limit_mb: int | None = Field(default=None, ge=1, description="Maximum memory to use of each GPU, in MiB.")
-    require_gpu: bool = Field(default=False, description="Refuse to start without a GPU.")
-    poll_interval_ms: int = Field(default=500, ge=10, description="Time between two scans of the models folder.")
-    settle_ms: int = Field(
-        default=300, ge=0, description="How long a version's files must stay unchanged before the version is loaded."
-    )
-    watch: bool = Field(
-        default=True, description="Scan immediately when the operating system reports a change; works on local disks only."
-    )
-    load_threads: int = Field(default=1, ge=1, description="Number of versions loaded at the same time.")
-    load_timeout_ms: int = Field(
-        default=300_000,
-        ge=1,
-        description="Maximum duration of each step of loading a version: trial, loading, warm-up.",
-    )
-    trials: bool = Field(
-        default=True, description="Load every new version in a process with limits first, so that it cannot end the server."
-    )
-    cache: Path = Field(
-        default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headserve",
-        description="Folder for what the server remembers of versions, such as the results of their trials.",
-    )
-    drain_delay_ms: int = Field(
-        default=1000,
-        ge=0,
-        description="Time after SIGTERM in which the server still answers new requests while /readyz is 503.",
-    )
-    drain_timeout_ms: int = Field(
-        default=30_000, ge=0, description="Time after drain_delay_ms for running requests to finish before they are cut."
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Lowest level of log lines that are written."
-    )
-    log_format: Literal["auto", "json", "console"] = Field(
-        default="auto", description="auto: console format on a terminal, JSON lines otherwise."
-    )
-    access_log: bool = Field(default=False, description="Write one log line per request, at level info; reduces throughput.")
-    traces: bool = Field(
-        default=False,
-        description="Send OpenTelemetry traces of predictions, configured with OTEL_… variables; "
-        "needs the extra headserve[otel].",
-    )
+    models: Path = Path("models")
+    """Folder of the models: <models>/<name>/<version>/saved_model.pb."""
+    models_config: Path | None = None
+    """TOML file with the options of each model. Default: <models>/models.toml, if it exists."""
+    require_signature: Path | None = None
+    """PEM file of Ed25519 public keys. Only versions that are signed with one of the keys are loaded."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 listens on all IPv4 networks."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen on; 0 selects a free port."""
+    keys_file: Path | None = None
+    """File with API keys, written by 'headserve keys'. If set, every request except health checks needs a key."""
+    no_auth: bool = False
+    """Allow listening on other addresses than loopback without keys."""
+    tls_certificate: Path | None = None
+    """PEM file with the certificate and its chain. If set, the server accepts https only. Read again when it changes."""
+    tls_key: Path | None = None
+    """PEM file with the certificate's private key. Default: the key is in the file of tls_certificate."""
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    """Origins allowed to call the API from a browser (CORS), separated by commas: https://a.example; * allows all. Default:
+    none."""
+    max_body_bytes: Positive = 32 * 2**20
+    """Maximum size of a request body, before and after decompression."""
+    max_total_request_bytes: int = Field(default_factory=lambda settings: 32 * settings["max_body_bytes"], ge=1)
+    """Maximum memory of all requests together, in bytes: bodies, their arrays and responses, each above 64 KiB; further
+    requests get 429. Default: 32 times max_body_bytes."""
+    max_rows: Positive = 1_000_000
+    """Maximum number of rows in a request."""
+    max_header_bytes: int = Field(default=32 * 2**10, ge=256)
+    """Maximum size of a request's first line and headers together."""
+    max_connections: Positive = 4000
+    """Maximum number of concurrent connections; further ones get 503."""
+    header_timeout_ms: Positive = 10_000
+    """Maximum time to receive a request's first line and headers, and to complete a TLS handshake."""
+    body_timeout_ms: Positive = 60_000
+    """Maximum time to receive a request's whole body."""
+    write_timeout_ms: Positive = 30_000
+    """Period over which a response must progress by at least 1 KiB per second; otherwise the connection is cut."""
+    idle_timeout_ms: Positive = 5000
+    """How long an idle connection is kept open."""
+    compute_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """Number of predictions computed at the same time. Default: the number of CPUs."""
+    request_timeout_ms: Positive = 60_000
+    """Deadline of requests without the header X-Request-Timeout-Ms."""
+    gpu_memory_growth: bool = True
+    """Allocate GPU memory as it is needed."""
+    gpu_memory_limit_mb: int | None = Field(default=None, ge=1)
+    """Maximum memory to use of each GPU, in MiB."""
+    require_gpu: bool = False
+    """Refuse to start without a GPU."""
+    poll_interval_ms: int = Field(default=500, ge=10)
+    """Time between two scans of the models folder."""
+    settle_ms: NotNegative = 300
+    """How long a version's files must stay unchanged before the version is loaded."""
+    watch: bool = True
+    """Scan immediately when the operating system reports a change; works on local disks only."""
+    load_threads: Positive = 1
+    """Number of versions loaded at the same time."""
+    load_timeout_ms: Positive = 300_000
+    """Maximum duration of each step of loading a version: trial, loading, warm-up."""
+    trials: bool = True
+    """Load every new version in a process with limits first, so that it cannot end the server."""
+    cache: Path = Field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headserve")
+    """Folder for what the server remembers of versions, such as the results of their trials. Default: ~/.cache/headserve."""
+    drain_delay_ms: NotNegative = 1000
+    """Time after SIGTERM in which the server still answers new requests while /readyz is 503."""
+    drain_timeout_ms: NotNegative = 30_000
+    """Time after drain_delay_ms for running requests to finish before they are cut."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level of log lines that are written."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """auto: console format on a terminal, JSON lines otherwise."""
+    access_log: bool = False
+    """Write one log line per request, at level info; reduces throughput."""
+    traces: bool = False
+    """Send OpenTelemetry traces of predictions, configured with OTEL_… variables; needs the extra headserve[otel]."""
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -1,7 +1,7 @@
 """Check the key of every request: a path needs a key unless the table of paths lists it as open.
 
-`RequireKey` identifies the caller and enforces the rate limit. The scope is checked where the kind of request is known:
-`may_predict` for predictions, `RequireScope` for everything else: reading (`GET`, `HEAD`, `OPTIONS`) takes the scope `read`,
+`key_check` identifies the caller and enforces the rate limit. The scope is checked where the kind of request is known:
+`may_predict` for predictions, `check_scope` for everything else: reading (`GET`, `HEAD`, `OPTIONS`) takes the scope `read`,
 any other method takes `admin`, so that a new route is protected by default. `service.auth.model_access` checks models.
 """
 
@@ -68,48 +68,45 @@ class RateLimiter:
         self.windows = {owner: window for owner, window in self.windows.items() if owner in in_force}
 
 
-class RequireKey:
-    """ASGI middleware that forwards only requests with a valid key, and requests for open paths."""
+class Gate:
+    """ASGI middleware that forwards a request if its path is open or `check` raises no error; otherwise it sends the error."""
 
-    def __init__(self, app: ASGIApp, ring: KeyRing, rejections: Rejections):
+    def __init__(self, app: ASGIApp, check: Callable[[Scope], None], rejections: Rejections):
         self._app = app
-        self._rejections = rejections
-        self._rates = RateLimiter(ring)
-        self._ring = ring
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward the request, or reject it."""
-        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in OPEN):
-            await self._app(scope, receive, send)
-        elif scope["type"] == "http":
-            request = current.get()
-            try:
-                _check_one_key(scope, request)
-                request.key = self._ring.authenticate(request.headers)
-                self._rates.hit(request.key)
-            except HeadserveError as error:
-                await _reject(error, self._rejections, scope, send)
-            else:
-                await self._app(scope, receive, send)
-
-
-class RequireScope:
-    """ASGI middleware that forwards requests which are not predictions, if the key has the scope for them."""
-
-    def __init__(self, app: ASGIApp, rejections: Rejections):
-        self._app = app
+        self._check = check
         self._rejections = rejections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the request, or reject it."""
-        if scope["type"] == "http" and scope["path"] not in OPEN:
+        if scope["type"] != "lifespan" and scope["path"] not in OPEN:
             try:
-                reads = scope["method"] in READS or scope["path"] in READ_BY_POST
-                current_key().permit("read" if reads else "admin")
+                self._check(scope)
             except HeadserveError as error:
-                await _reject(error, self._rejections, scope, send)
+                protocol = current.get().protocol
+                status, response = error_response(error, protocol, scope["path"])
+                self._rejections.add("", protocol.name, status)
+                await send_response(status, response, send)
                 return
         await self._app(scope, receive, send)
+
+
+def key_check(ring: KeyRing) -> Callable[[Scope], None]:
+    """Return a check that identifies the caller of a request and enforces the rate limit of the key."""
+    rates = RateLimiter(ring)
+
+    def check(scope: Scope) -> None:
+        request = current.get()
+        _check_one_key(scope, request)
+        request.key = ring.authenticate(request.headers)
+        rates.hit(request.key)
+
+    return check
+
+
+def check_scope(scope: Scope) -> None:
+    """Check that the key has the scope for a request that is not a prediction."""
+    reads = scope["method"] in READS or scope["path"] in READ_BY_POST
+    current_key().permit("read" if reads else "admin")
 
 
 def may_predict(model: str) -> None:
@@ -127,10 +124,3 @@ def _check_one_key(scope: Scope, request: RequestContext) -> None:
         for name in CREDENTIALS:
             if names.count(name) > 1:
                 raise UnauthorizedError(f"Expected a key in one header {name.decode()}, but got several.", wrong=True)
-
-
-async def _reject(error: HeadserveError, rejections: Rejections, scope: Scope, send: Send) -> None:
-    protocol = current.get().protocol
-    status, response = error_response(error, protocol, scope["path"])
-    rejections.add("", protocol.name, status)
-    await send_response(status, response, send)

@@ -31,9 +31,6 @@ MAX_BYTES = 16 << 20
 MAX_REPORTED = 5
 """Number of mistakes in the file that one message lists."""
 
-_HEX_DIGEST = r"[0-9a-f]{64}"
-_HEX_ID = r"[0-9a-f]{8}"
-
 
 def _valid_name(name: str) -> str:
     if NAME.fullmatch(name) is None:
@@ -51,9 +48,9 @@ class StoredKey(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: str = Field(pattern=f"^{_HEX_ID}$")
+    id: str = Field(pattern="^[0-9a-f]{8}$")
     name: Annotated[str, AfterValidator(_valid_name)]
-    sha256: str = Field(pattern=f"^{_HEX_DIGEST}$")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
     scopes: tuple[Scope, ...] = Field(min_length=1)
     models: tuple[str, ...] = Field(default=(ALL_MODELS,), min_length=1)
     rate: Annotated[str, AfterValidator(_valid_rate)] | None = None

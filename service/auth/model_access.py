@@ -37,36 +37,28 @@ def current_key() -> Key:
 class AuthorizedManager:
     """`ServedModels` restricted to the models that the current request's key permits.
 
-    Methods with a model's name raise InsufficientScopeError if the key is not for that model.
+    `Manager` documents the methods. Those with a model's name raise InsufficientScopeError if the key is not for that model.
     """
 
     def __init__(self, manager: ServedModels):
         self._all = manager
 
     def load(self, model: str) -> "Future[None]":
-        """See `Manager.load`."""
-        key = _key_for(model)
-        return _filtered_future(self._all.load(model), key)
+        return _filtered_future(self._all.load, model)
 
     def unload(self, model: str) -> "Future[None]":
-        """See `Manager.unload`."""
-        key = _key_for(model)
-        return _filtered_future(self._all.unload(model), key)
+        return _filtered_future(self._all.unload, model)
 
     def options(self, model: str) -> ModelOptions:
-        """See `Manager.options`."""
         return _call(self._all.options, model)
 
     def status(self, model: str) -> ModelStatus:
-        """See `Manager.status`."""
         return _call(self._all.status, model)
 
     def acquire(self, model: str, version: int | None = None, label: str | None = None) -> AbstractContextManager[Loaded]:
-        """See `Manager.acquire`."""
         return _call(self._all.acquire, model, version, label)
 
     def lookup(self, model: str, version: int | None = None, label: str | None = None) -> Loaded:
-        """See `Manager.lookup`."""
         return _call(self._all.lookup, model, version, label)
 
     @property
@@ -87,7 +79,7 @@ class AuthorizedManager:
         return self._all.served
 
     def knows(self, model: str) -> bool:
-        """See `Manager.knows`; not restricted, because it is called to count a request that has ended."""
+        """Return whether there is such a model, for any key: it is called to count a request that has ended."""
         return self._all.knows(model)
 
     @property
@@ -108,12 +100,10 @@ class AuthorizedManager:
 
     @property
     def settled(self) -> bool:
-        """See `Manager.settled`."""
         return self._all.settled
 
     @property
     def draining(self) -> bool:
-        """See `Manager.draining`."""
         return self._all.draining
 
 
@@ -139,8 +129,9 @@ def _call(method: Callable[..., T], model: str, *arguments: object) -> T:
         raise _filtered(error, key) from None
 
 
-def _filtered_future(future: "Future[None]", key: Key) -> "Future[None]":
-    """Return a future with the same outcome, except that an UnknownModelError names only models of the key."""
+def _filtered_future(method: Callable[[str], "Future[None]"], model: str) -> "Future[None]":
+    """Return the method's future if the key is for the model. An UnknownModelError names only models of the key."""
+    key = _key_for(model)
     filtered: Future[None] = Future()
 
     def copy_outcome(done: "Future[None]") -> None:
@@ -151,7 +142,7 @@ def _filtered_future(future: "Future[None]", key: Key) -> "Future[None]":
             else:
                 filtered.set_exception(_filtered(error, key) if isinstance(error, UnknownModelError) else error)
 
-    future.add_done_callback(copy_outcome)
+    method(model).add_done_callback(copy_outcome)
     return filtered
 
 

@@ -38,33 +38,26 @@ class CallError(HeadserveError, code="call_failed", title="Call failed"):
 
 
 class Server:
-    """A server to call.
-
-    Attributes:
-        url: address with a scheme; `http://` is added to one without.
-        timeout_s: maximum wait for an answer.
-        key: API key.
-        ca: PEM file with certificates to trust; None for those that the system trusts.
-    """
+    """A server to call; `http://` is added to a URL without a scheme. `ca` is a PEM file with certificates to trust."""
 
     def __init__(self, url: str, timeout_s: float, key: str | None = None, ca: Path | None = None):
         self.url = (url if "://" in url else f"http://{url}").rstrip("/")
-        self.timeout_s = timeout_s
-        self.key = key
-        self.ca = ca
+        self._timeout_s = timeout_s
+        self._key = key
+        self._ca = ca
 
     @contextmanager
     def client(self) -> Iterator[httpx.Client]:
         """Open an HTTP client. Raises CallError for an unreadable CA file, an impossible key, or no answer."""
-        if self.key is not None and not (self.key.isascii() and self.key.isprintable()):
+        if self._key is not None and not (self._key.isascii() and self._key.isprintable()):
             raise CallError("--key: expected a key as 'headserve keys add' prints it, but it has other characters.")
         try:
-            context = ssl.create_default_context(cafile=self.ca)
+            context = ssl.create_default_context(cafile=self._ca)
         except OSError as error:
-            raise CallError(f"--ca: expected a PEM file with certificates, but {str(self.ca)!r}: {error}.") from error
-        headers = {} if self.key is None else {"x-api-key": self.key}
+            raise CallError(f"--ca: expected a PEM file with certificates, but {str(self._ca)!r}: {error}.") from error
+        headers = {} if self._key is None else {"x-api-key": self._key}
         try:
-            with httpx.Client(timeout=self.timeout_s, headers=headers, verify=context) as client:
+            with httpx.Client(timeout=self._timeout_s, headers=headers, verify=context) as client:
                 yield client
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             reason = str(error).rstrip(".")

@@ -34,11 +34,8 @@ def scan(folder: Path) -> int:
 def served(folder: Path) -> str:
     """Describe as text what a server would serve: heads, keys, inputs, signatures, and what is wrong.
 
-    Args:
-        folder: a version's folder, or any folder with a SavedModel.
-
-    Raises:
-        ModelLoadError: there is no SavedModel or no graph for serving, or a tensor of a signature is sparse or has no dtype.
+    The folder is a version's, or any with a SavedModel. Raises ModelLoadError if there is no SavedModel or no graph for
+    serving, or if a tensor of a signature is sparse or has no dtype.
     """
     folder = folder.absolute()
     saved_model = read(folder)

@@ -123,6 +123,11 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def description(name: str) -> str:
+    """Return the description of a setting on one line."""
+    return " ".join((Settings.model_fields[name].description or "").split())
+
+
 def has_opposite(name: str) -> bool:
     """Return whether a flag `--no-…` switches the setting off; settings named `no_…` have none."""
     return Settings.model_fields[name].annotation is bool and not name.startswith("no_")
@@ -137,7 +142,7 @@ def _option(name: str) -> Any:
         names += f"/--no-{name.replace('_', '-')}"
     # The type without `| None`; `Settings` checks the choices of a Literal together with the other settings.
     kinds = (str,) if get_origin(setting.annotation) is Literal else get_args(setting.annotation) or (setting.annotation,)
-    option = typer.Option(names, help=escape(f"{setting.description}{default}"), show_default=False)
+    option = typer.Option(names, help=escape(f"{description(name)}{default}"), show_default=False)
     return Annotated[kinds[0] | None, option]
 
 

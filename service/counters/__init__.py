@@ -6,16 +6,6 @@ Counting each request when it ends costs more than the request itself: threads w
 small arrays. Therefore samples are collected and counted many at a time; a reader first counts the remaining ones.
 """
 
-from service.counters.counts import HUNG_UP, BatchSample, BatchTotals, Counts, Rejections, RequestSample, TimeTotal
-from service.counters.statistics import Statistics
+from service.counters.statistics import HUNG_UP, BatchSample, BatchTotals, Counts, Rejections, RequestSample, Statistics
 
-__all__ = [
-    "HUNG_UP",
-    "BatchSample",
-    "BatchTotals",
-    "Counts",
-    "Rejections",
-    "RequestSample",
-    "Statistics",
-    "TimeTotal",
-]
+__all__ = ["HUNG_UP", "BatchSample", "BatchTotals", "Counts", "Rejections", "RequestSample", "Statistics"]

@@ -1,11 +1,11 @@
 """Counts of the answers of one head: by class and by score."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from service.counters.histogram import SCORES, Histogram
-from service.types import Array, HeadSpec
+from service.types import Array, HeadSpec, Output
 
 CONFIDENT = 0.5
 """Smallest probability of a confident class; a head of several labels gives the labels from here on."""
@@ -50,11 +50,15 @@ class HeadCounts:
             counters["logistic"] = self._logistic
         return counters
 
-    @property
-    def fallbacks(self) -> dict[str, tuple[str, Callable[[Array], None]]]:
-        """Return for a prediction key that an answer does not have another key and the function to call with its rows."""
-        both = self.unsure is not None and "class_ids" in self.counters
-        return {"class_ids": ("probabilities", self._most_probable)} if both else {}
+    def add(self, answers: Sequence[Mapping[Output, Array]]) -> None:
+        """Count the rows of answers, each of which may have some of the outputs only."""
+        counters, name = self.counters, self.spec.name
+        for key, count in counters.items():
+            _count_rows(count, [answer[name, key] for answer in answers if (name, key) in answer])
+        if "class_ids" in counters and "probabilities" in counters:
+            ids, probabilities = (name, "class_ids"), (name, "probabilities")
+            without_ids = [answer[probabilities] for answer in answers if probabilities in answer and ids not in answer]
+            _count_rows(self._most_probable, without_ids)
 
     @property
     def by_class(self) -> dict[str, int]:
@@ -97,3 +101,15 @@ def _names(spec: HeadSpec) -> tuple[str, ...]:
         return spec.classes
     shapes = [key.shape for key in spec.keys if key.name == "probabilities" and key.shape]
     return tuple(map(str, range(shapes[0][-1]))) if shapes else ()
+
+
+def _count_rows(count: Callable[[Array], None], arrays: Sequence[Array]) -> None:
+    """Call `count` with the rows of all arrays, together if they have the same shape of a row."""
+    if not arrays:
+        return
+    try:
+        together = [np.concatenate(arrays)]
+    except ValueError:  # the shapes of their rows differ
+        together = list(arrays)
+    for array in together:
+        count(array)

@@ -2,7 +2,7 @@
 
     match the path        service.protocols.paths, in the outermost middleware
     permit the model      service.auth.gate.may_predict, if the server has keys
-    read the body         service.http.body
+    read the body         service.bodies
     acquire the version   service.lifecycle.manager
     decode and check      the protocol's codec, so that a bad request fails alone
     compute in a batch    service.batching.batcher
@@ -20,10 +20,18 @@ from collections.abc import Callable
 import structlog
 
 from service.batching.batch import rows_of
+from service.bodies import (
+    LARGE_BYTES,
+    Bodies,
+    Body,
+    ClientDisconnect,
+    WhileConnected,
+    compressed,
+    decode_in_thread,
+    preferred_encoding,
+)
 from service.counters import HUNG_UP, Rejections
 from service.errors import DeadlineExceededError, HeadserveError, OverloadedError, RequestError, TooManyRowsError
-from service.http.body import LARGE_BYTES, Bodies, Body, ClientDisconnect, WhileConnected, decode_in_thread
-from service.http.content_encoding import compressed, preferred_encoding
 from service.inference.request_context import RequestContext, current
 from service.lifecycle.served_models import Loaded, ServedModels
 from service.protocols.error_response import error_response, send_response, unexpected

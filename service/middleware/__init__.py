@@ -1,1 +1,1 @@
-"""ASGI middleware around the application: access log, CORS, security headers, tracing."""
+"""ASGI middleware around the application: access log, CORS, security headers."""

@@ -28,13 +28,7 @@ log = structlog.get_logger("headserve.access")
 
 
 class AccessLog:
-    """ASGI middleware that makes the `RequestContext` of every HTTP request.
-
-    Args:
-        app: the wrapped application.
-        paths: the table of paths.
-        access_log: whether to log a line for each request.
-    """
+    """ASGI middleware that makes the `RequestContext` of every HTTP request, and logs a line for it if `access_log` is set."""
 
     def __init__(self, app: ASGIApp, paths: PathTable, access_log: bool):
         self._app = app
@@ -74,7 +68,7 @@ class AccessLog:
             failed = False
         finally:
             if self._access_log:
-                log.info("request", **_origin(scope), **_about(observer.request, observer.measured(failed)))
+                log.info("request", **_origin(scope), **observer.measured(failed))
 
 
 class _Observer:
@@ -108,10 +102,18 @@ class _Observer:
         return self._send(message)
 
     def measured(self, failed: bool) -> dict[str, Any]:
-        """Return status, duration and bytes; the status is None if the client disconnected before the response."""
-        status = 500 if failed and self._status is None else self._status
-        duration_ms = round((time.perf_counter_ns() - self._began_ns) / 1e6, 3)
-        return {"status": status, "duration_ms": duration_ms, "bytes_in": self._bytes_in, "bytes_out": self._bytes_out}
+        """Return the name of the key, if any, what was measured, and the model of a prediction.
+
+        The status is None if the client disconnected before the response.
+        """
+        request = self.request
+        fields: dict[str, Any] = {} if request.key is None else {"key": request.key.name}
+        fields["status"] = 500 if failed and self._status is None else self._status
+        fields["duration_ms"] = round((time.perf_counter_ns() - self._began_ns) / 1e6, 3)
+        fields |= {"bytes_in": self._bytes_in, "bytes_out": self._bytes_out}
+        if request.model is not None:
+            fields |= {"api": request.protocol.prefix, "model": request.model, "version": request.version, "rows": request.rows}
+        return fields
 
     def _server_timing(self) -> list[tuple[bytes, bytes]]:
         sample = self.request.sample
@@ -132,12 +134,3 @@ def _origin(scope: Scope) -> dict[str, Any]:
         "path": raw.partition(b"?")[0].decode("ascii", "backslashreplace"),
         "client": f"{client[0]}:{client[1]}" if client else None,
     }
-
-
-def _about(request: RequestContext, measured: dict[str, Any]) -> dict[str, Any]:
-    """Return the name of the key, if any, what was measured, and the model of a prediction."""
-    about = measured if request.key is None else {"key": request.key.name, **measured}
-    if request.model is None:
-        return about
-    prediction = {"api": request.protocol.prefix, "model": request.model, "version": request.version, "rows": request.rows}
-    return about | prediction

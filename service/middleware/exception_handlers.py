@@ -6,9 +6,9 @@ from typing import Any
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
+from service.bodies import ClientDisconnect
 from service.counters import Rejections
 from service.errors import ForbiddenError, HeadserveError, RequestError, UnauthorizedError, UnknownPathError, WrongMethodError
-from service.http.body import ClientDisconnect
 from service.inference.request_context import current
 from service.protocols.error_response import error_response, unexpected
 from service.protocols.paths import PathTable
@@ -17,12 +17,7 @@ Handler = Callable[[Request, Any], Awaitable[Response]]
 
 
 def exception_handlers(paths: PathTable, rejections: Rejections) -> dict[int | type[Exception], Handler]:
-    """Return the handler of each kind of exception, for `FastAPI(exception_handlers=…)`.
-
-    Args:
-        paths: the table of paths.
-        rejections: counts requests that the key does not allow.
-    """
+    """Return the handler of each kind of exception. `rejections` counts requests that the key does not allow."""
 
     async def problem(request: Request, error: HeadserveError) -> Response:
         protocol = current.get().protocol

@@ -2,8 +2,8 @@
 
 import structlog
 
+from service.bodies import LARGE_BYTES
 from service.errors import BodyTooLargeError, HeadserveError, RequestError
-from service.http.body import LARGE_BYTES
 from service.protocols.protocol import ServingProtocol
 from service.types import Encoded, Send
 

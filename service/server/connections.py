@@ -71,13 +71,7 @@ class Connection(Protocol):
 
 
 class Connections:
-    """The open connections of one server. For use in its event loop only.
-
-    Args:
-        settings: the limit and the timeouts.
-        rejections: counts the connections that are rejected or cut.
-        clock_s: a monotonic clock in seconds.
-    """
+    """The open connections of one server. For use in its event loop only."""
 
     def __init__(self, settings: Settings, rejections: Rejections, clock_s: Callable[[], float] = time.monotonic):
         self._rejections = rejections
@@ -122,7 +116,7 @@ class Connections:
     def count_rejection(self, reason: str) -> None:
         """Count a connection that is rejected or cut."""
         self._rejected[reason] += 1
-        self._rejections.add_connection(reason)
+        self._rejections.connections[reason] += 1
 
     def announce_end(self) -> None:
         """Make the next response of every connection, open or new, its last one."""

@@ -80,7 +80,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_shutting_down = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
-        """Add the connection to the registry; reject it if it is one too many."""
         self._writer = CoalescingTransport(transport, self.loop)
         super().connection_made(self._writer)  # type: ignore[arg-type] # a transport by its methods
         self.flow = PipelineFlowControl(self.transport, self.pipeline)
@@ -91,12 +90,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._reject(TooManyConnectionsError("Too many connections; retry later, or raise HEADSERVE_MAX_CONNECTIONS."))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Remove the closed connection from the registry."""
         self._registry.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data, or keep what lies behind waiting requests."""
+        # What lies behind waiting requests is parsed later.
         if len(data) <= MAX_PARSE_BYTES and not self._unparsed:
             self._parse(data)
         else:
@@ -125,7 +123,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self._limit_head(len(data))
 
     def on_message_begin(self) -> None:
-        """Prepare for the next head."""
         if not self._resumes_body:
             super().on_message_begin()
 
@@ -154,7 +151,6 @@ class BoundedProtocol(HttpToolsProtocol):
             self.announce_end()
 
     def on_body(self, body: bytes) -> None:
-        """Forward a part of a body to its request."""
         self._head_or_body_received = True
         super().on_body(body)
 
@@ -180,14 +176,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
-        """Close the connection after the responses to all requests that were received."""
         self._is_shutting_down = True
         self.announce_end()
         if self.cycle is None or self.cycle.response_complete:
             self._close()
 
     def state(self) -> ConnectionState:
-        """Return the current state. It holds the last request itself, because its address could be reused by the next one."""
+        # The state holds the last request itself, because its address could be reused by the next one.
         if unsent_bytes := self.transport.get_write_buffer_size():
             return ConnectionState(Phase.WRITING, sent_bytes=self._writer.written_bytes - unsent_bytes)
         if self._ignores_input and self._pending_rejection is None:
@@ -200,7 +195,6 @@ class BoundedProtocol(HttpToolsProtocol):
         return ConnectionState(Phase.IDLE if is_last else Phase.HEAD, cycle)
 
     def expire(self, phase: Phase) -> None:
-        """End the connection: the timeout of this phase is over."""
         if phase is Phase.WRITING:
             self._registry.count_rejection("answer_not_taken")
             # With a plain close, the kernel would keep the response, and retransmit it for a quarter of an hour.

@@ -46,14 +46,7 @@ def encode_rejection(error: HeadserveError, default_headers: Iterable[tuple[byte
 
 
 def head_error(url: bytes, headers: Headers, version: str, max_bytes: int) -> RequestError | None:
-    """Return what is wrong with a head, or None.
-
-    Args:
-        url: as the client sent it.
-        headers: names in lower case.
-        version: of HTTP, such as "1.1".
-        max_bytes: the limit of URL and headers together.
-    """
+    """Return what is wrong with a head, or None. Names of headers are in lower case; `max_bytes` limits URL and headers."""
     if len(url) > MAX_URL_BYTES:
         return url_too_long()
     if len(headers) > MAX_HEADERS:

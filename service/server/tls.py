@@ -64,12 +64,8 @@ class Handshake(asyncio.Protocol):
     """A connection before its TLS handshake is complete; it counts as a connection from the moment it is accepted.
 
     Event loops report a TLS connection only after its handshake, and never if that does not end. Therefore the server accepts
-    plain connections, and a task for each takes over the socket.
-
-    Args:
-        registry: all connections of the server.
-        context: of TLS.
-        create_protocol: returns the protocol of the secured connection, which calls the argument when it begins.
+    plain connections, and a task for each takes over the socket. `create_protocol` returns the protocol of the secured
+    connection, which calls the argument when it begins.
     """
 
     def __init__(
@@ -80,7 +76,6 @@ class Handshake(asyncio.Protocol):
         self._create_protocol = create_protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the handshake, or cut the connection if it is one too many."""
         try:
             if not self._registry.add(self):
                 raise OSError("There are max_connections already.")
@@ -99,19 +94,16 @@ class Handshake(asyncio.Protocol):
         self._registry.remove(self)
 
     def state(self) -> ConnectionState:
-        """Return one state for the whole handshake."""
         return ConnectionState(Phase.HEAD)
 
     def expire(self, phase: Phase) -> None:  # noqa: ARG002
-        """Cut the connection."""
         self._registry.count_rejection("slow_handshake")
         self._task.cancel()
 
     def announce_end(self) -> None:
-        """Do nothing: the secured connection announces its end."""
+        pass  # the secured connection does it
 
     def shutdown(self) -> None:
-        """Cut the connection."""
         self._task.cancel()
 
     async def _run(self, accepted: socket.socket) -> None:

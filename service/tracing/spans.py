@@ -8,7 +8,6 @@ from typing import Any
 import structlog
 from opentelemetry.context import Context
 from opentelemetry.propagate import get_global_textmap
-from opentelemetry.propagators.textmap import Getter
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import ReadableSpan, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -34,24 +33,8 @@ Attributes = Mapping[str, Any]
 log = structlog.get_logger("headserve.traces")
 
 
-class _Headers(Getter[RequestHeaders]):
-    """Reads the headers of an ASGI request."""
-
-    def get(self, carrier: RequestHeaders, key: str) -> list[str] | None:
-        wanted = key.encode()
-        return [value.decode("latin-1") for name, value in carrier if name == wanted] or None
-
-    def keys(self, carrier: RequestHeaders) -> list[str]:
-        return [name.decode("latin-1") for name, _ in carrier]
-
-
 class Spans:
-    """Makes spans. Every method may be called from any thread.
-
-    Args:
-        exporters: each sends the spans in batches, in a thread of its own.
-        version: of headserve.
-    """
+    """Makes spans, and sends them in batches, in a thread of each exporter. Every method may be called from any thread."""
 
     def __init__(self, exporters: Iterable[SpanExporter], version: str):
         self._processor = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call] # OpenTelemetry does not type it
@@ -69,7 +52,10 @@ class Spans:
         """Start the span of a request, as a child of the span in its headers. The sampler decides whether it is recorded."""
         context = Context()
         if not self._fields.isdisjoint([name for name, _ in headers]):
-            context = self._propagator.extract(headers, context, _Headers())
+            carrier: dict[str, list[str]] = {}
+            for field, value in headers:
+                carrier.setdefault(field.decode("latin-1"), []).append(value.decode("latin-1"))
+            context = self._propagator.extract(carrier, context)
         return self._tracer.start_span(name, context, SpanKind.SERVER, attributes)
 
     def add(
@@ -83,16 +69,10 @@ class Spans:
         attributes: Attributes | None = None,
         error: BaseException | None = None,
     ) -> SpanContext:
-        """Add a span that has ended, and return its context.
+        """Add a span that has ended, and return its context. Times are in nanoseconds since 1970.
 
-        Args:
-            name: of the span.
-            parent: the parent, whose sampling decision is used; None begins a trace, which is sampled.
-            began_ns: in nanoseconds since 1970.
-            ended_ns: in nanoseconds since 1970.
-            links: related spans.
-            attributes: of the span.
-            error: the exception that ended the step.
+        The parent's sampling decision is used; without a parent, the span begins a trace, which is sampled. `links` are related
+        spans, `error` is the exception that ended the step.
         """
         trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id
         flags = TraceFlags(TraceFlags.SAMPLED) if parent is None else parent.trace_flags

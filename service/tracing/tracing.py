@@ -2,37 +2,37 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import structlog
 from opentelemetry.trace import Span, SpanContext, StatusCode
+from structlog.contextvars import bind_contextvars
 
 from service.batching.request_queue import BatchTracer, QueuedRequest
 from service.inference.request_context import RequestContext, current
+from service.protocols.protocol import Match, raw_path_of
 from service.tracing.spans import Spans, exporters
+from service.types import ASGIApp, Message, Receive, Scope, Send
 
 log = structlog.get_logger("headserve.traces")
 
 
 class Tracing:
-    """Spans of requests and batches.
-
-    Attributes:
-        spans: makes and sends them.
-    """
+    """Spans of requests and batches; `stop` sends the remaining ones."""
 
     def __init__(self, spans: Spans):
-        self.spans = spans
+        self._spans = spans
+        self.stop = spans.stop
+
+    def middleware(self, app: ASGIApp) -> ASGIApp:
+        """Return the application with a span for every prediction request."""
+        return TracingMiddleware(app, self._spans)
 
     def of(self, model: str, version: int) -> BatchTracer:
         """Return the tracer for the batcher of one version."""
-        return BatchTraces(self.spans, model, version)
-
-    def stop(self) -> None:
-        """Send the remaining spans. Blocks for some seconds at most."""
-        self.spans.stop()
+        return BatchTraces(self._spans, model, version)
 
 
 def tracing_from_environment(server_version: str) -> Tracing | None:
@@ -40,6 +40,57 @@ def tracing_from_environment(server_version: str) -> Tracing | None:
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return None
     return Tracing(Spans(exporters(os.environ), server_version))
+
+
+class TracingMiddleware:
+    """ASGI middleware that makes a span for every prediction request."""
+
+    def __init__(self, app: ASGIApp, spans: Spans):
+        self._app = app
+        self._spans = spans
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward the request within its span, and add the trace headers to the response."""
+        if scope["type"] != "http" or (match := (request := current.get()).match) is None:
+            await self._app(scope, receive, send)
+            return
+        span = self._span(scope, request, match)
+        context = span.get_span_context()
+        bind_contextvars(trace_id=f"{context.trace_id:032x}", span_id=f"{context.span_id:016x}")
+        headers = _headers(context)
+        status: int | None = None
+
+        def with_headers(message: Message) -> Awaitable[None]:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *headers]
+            return send(message)
+
+        if not span.is_recording():
+            await self._app(scope, receive, with_headers)
+            return
+        request.trace = RequestTrace(self._spans, span)
+        failure = None
+        try:
+            await self._app(scope, receive, with_headers)
+        except BaseException as error:
+            failure = type(error).__name__
+            raise
+        finally:
+            request.trace.end(request, status, failure)
+
+    def _span(self, scope: Scope, request: RequestContext, match: Match) -> Span:
+        route = match.path.template
+        attributes = {
+            "http.request.method": "POST",
+            "url.scheme": scope["scheme"],
+            "url.path": raw_path_of(scope),
+            "headserve.api": request.protocol.name,
+            "http.route": route,
+            "headserve.model": match.model,
+        }
+        return self._spans.server(f"POST {route}", scope["headers"], attributes)
 
 
 class RequestTrace:
@@ -87,16 +138,13 @@ class RequestTrace:
         error: Exception | None = None,
     ) -> None:
         """Add the span of a step; times are of `time.monotonic`."""
-        times_ns = (self.at(began_ns), self.at(ended_ns))
-        self._spans.add(name, self.context, *times_ns, links=links, attributes=attributes, error=error)
+        began_ns, ended_ns = self.at(began_ns), self.at(ended_ns)
+        self._spans.add(name, self.context, began_ns, ended_ns, links=links, attributes=attributes, error=error)
 
     def end(self, request: RequestContext, status: int | None, failure: str | None = None) -> None:
         """End the span of the request.
 
-        Args:
-            request: the request.
-            status: of the response; None if the client disconnected before it.
-            failure: name of the exception that ended the request without a response.
+        The status is None if the client disconnected before the response; `failure` names the exception that prevented it.
         """
         ended_ns = time.monotonic_ns()
         for part in list(self._waiting):
@@ -145,29 +193,23 @@ class BatchTraces:
     def run(self, batch: Sequence[QueuedRequest]) -> Iterator[None]:
         """Record a batch that runs in a `with` block."""
         began_ns = time.monotonic_ns()
-        traced = [request for request in batch if request.trace is not None]
-        waited = [request for request in traced if request.trace.taken(request)]
+        waited = [request for request in batch if request.trace is not None and request.trace.taken(request)]
         try:
             yield
         except Exception as error:
-            self._add(batch, traced, waited, began_ns, error)
+            self._add(batch, waited, began_ns, error)
             raise
-        self._add(batch, traced, waited, began_ns)
+        self._add(batch, waited, began_ns)
 
     def _add(
-        self,
-        batch: Sequence[QueuedRequest],
-        traced: list[QueuedRequest],
-        waited: list[QueuedRequest],
-        began_ns: int,
-        error: Exception | None = None,
+        self, batch: Sequence[QueuedRequest], waited: list[QueuedRequest], began_ns: int, error: Exception | None = None
     ) -> None:
         """Add the spans of a batch with traced requests; `waited` are those whose wait it ended. Raises nothing."""
         ended_ns = time.monotonic_ns()
         try:
             for request in waited:
                 request.trace.waited(request, began_ns)
-            if traced:
+            if traced := [request for request in batch if request.trace is not None]:
                 rows = sum(request.rows for request in batch)
                 attributes = {**self._attributes, "headserve.rows": rows, "headserve.requests": len(batch)}
                 traces: list[RequestTrace] = list(dict.fromkeys(request.trace for request in traced))
@@ -183,3 +225,12 @@ def _about(request: RequestContext) -> list[tuple[str, int | list[str] | None]]:
     outputs = request.sample.outputs if request.sample is not None else ()
     heads = list(dict.fromkeys(head for head, _ in outputs))
     return [("headserve.version", request.version), ("headserve.rows", request.rows), ("headserve.heads", heads or None)]
+
+
+def _headers(context: SpanContext) -> list[tuple[bytes, bytes]]:
+    """Return W3C's `traceparent`, and `tracestate` if there is one."""
+    parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    headers = [(b"traceparent", parent.encode())]
+    if context.trace_state:
+        headers.append((b"tracestate", context.trace_state.to_header().encode("latin-1")))
+    return headers

@@ -98,7 +98,7 @@ def _numbers(counts: Counts) -> dict[str, Any]:
     return {
         "last_inference": round(counts.last_at * 1000),
         "inference_count": counts.rows,
-        "execution_count": counts.computed.infer.count,
+        "execution_count": counts.computed.runs,
         "inference_stats": {
             "success": _of_times(counts.success),
             "fail": _of_times(counts.fail),
@@ -118,9 +118,9 @@ def _of_times(times: Histogram) -> dict[str, int]:
 
 def _computed(of: BatchTotals, decoding_ns: int = 0, encoding_ns: int = 0) -> dict[str, Any]:
     return {
-        "compute_input": _total(of.input.count, of.input.ns + decoding_ns),
-        "compute_infer": _total(of.infer.count, of.infer.ns),
-        "compute_output": _total(of.output.count, of.output.ns + encoding_ns),
+        "compute_input": _total(of.runs, of.input_ns + decoding_ns),
+        "compute_infer": _total(of.runs, of.infer_ns),
+        "compute_output": _total(of.runs, of.output_ns + encoding_ns),
     }
 
 

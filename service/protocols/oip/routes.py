@@ -5,8 +5,8 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from service.bodies import Bodies, Body, decode_in_thread
 from service.errors import ForbiddenError, ModelLoadError, RequestError, UnavailableError, UnsupportedFeatureError
-from service.http.body import Bodies, Body, decode_in_thread
 from service.lifecycle.served_models import BUSY, ModelStatus, ServedModels, State, VersionStatus, by_version
 from service.protocols.json.reader import parse_object
 from service.protocols.oip import describe

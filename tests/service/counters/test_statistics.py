@@ -74,15 +74,15 @@ def test_runs():
         with statistics.counted() as counts:
             assert (counts.rows, counts.seconds["queue"].count, counts.seconds["queue"].total) == (7, 4, 35)
             assert (counts.seconds["compute"].count, counts.seconds["compute"].total) == (3, 666)
-            assert (counts.computed.infer.count, counts.computed.infer.ns) == (3, 222)
-            assert {rows: (of.input.ns, of.infer.ns, of.output.ns) for rows, of in counts.by_rows.items()} == {
+            assert (counts.computed.runs, counts.computed.infer_ns) == (3, 222)
+            assert {rows: (of.input_ns, of.infer_ns, of.output_ns) for rows, of in counts.by_rows.items()} == {
                 3: (11, 22, 33),
                 1: (100, 200, 300),
             }
             assert before <= counts.last_at <= time.time()
     statistics.batch(BatchSample(1, [7], 1, 1, 1))
     with statistics.counted() as counts:
-        assert (counts.by_rows[1].infer.count, counts.by_rows[1].infer.ns, counts.computed.infer.ns) == (2, 201, 223)
+        assert (counts.by_rows[1].runs, counts.by_rows[1].infer_ns, counts.computed.infer_ns) == (2, 201, 223)
 
 
 def test_answers_of_all_kinds():
@@ -205,7 +205,7 @@ def test_nothing_is_lost_between_threads():
     with statistics.counted() as counts:
         assert counts.requests == {("native", 200): threads * each}
         assert (counts.success.count, counts.seconds["queue"].count) == (threads * each, 2 * threads * each)
-        assert {rows: of.infer.count for rows, of in counts.by_rows.items()} == {2: threads * each}
+        assert {rows: of.runs for rows, of in counts.by_rows.items()} == {2: threads * each}
         assert counts.heads[0].by_class == {"a": threads * each, "b": threads * each}
 
 
@@ -227,8 +227,8 @@ async def test_every_run_of_the_batcher_is_counted():
     with statistics.counted() as counts:
         assert counts.rows == 1 + 2 + 5 + 2
         assert counts.seconds["queue"].count == 2 + 2 + 1
-        assert counts.computed.infer.count == sum(of.infer.count for of in counts.by_rows.values())
-        assert counts.computed.infer.ns >= counts.computed.infer.count * 10e6
+        assert counts.computed.runs == sum(of.runs for of in counts.by_rows.values())
+        assert counts.computed.infer_ns >= counts.computed.runs * 10e6
 
 
 async def test_a_run_that_fails_is_not_counted():

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from service import Settings, create_app
+from service.bodies import LARGE_BYTES, decode_in_thread
 from service.errors import RequestError
-from service.http.body import LARGE_BYTES, decode_in_thread
 from service.inference import endpoint
 from service.protocols.native import codec as native
 from tests.service.scraped import values

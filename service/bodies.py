@@ -1,14 +1,15 @@
-"""Request bodies: their limits, decoding of large bodies in a thread, and cancelling when the client disconnects."""
+"""HTTP bodies: their limits, content encodings, decoding of large bodies in a thread, and cancelling on a disconnect."""
 
 import asyncio
 import gc
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TypeVar
 
-from service.errors import BodyTooLargeError, HeadserveError, OverloadedError
-from service.http.content_encoding import decompressed
+from service.errors import BodyTooLargeError, HeadserveError, OverloadedError, RequestError, UnsupportedEncodingError
 from service.types import Headers, Message, Receive
 
 T = TypeVar("T")
@@ -19,6 +20,19 @@ LARGE_BYTES = 1 << 16
 WATCH_AFTER_S = 0.05
 """Delay before a task waits for the disconnect: most requests end sooner, and the task costs more than they do."""
 
+ENCODINGS = ("gzip", "deflate")
+LEVEL = 1
+"""zlib's fastest level: slower levels take longer than the network needs for the bytes that they save."""
+
+MAX_MEMBERS = 10_000
+"""Limit of the members of a gzip body: an empty member has 20 bytes, and takes as long to read as a large one."""
+
+_CHUNK_BYTES = 64 * 2**10
+"""Input size of one call of zlib, which copies the input behind the end of a member."""
+
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_WBITS = {"gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
 _decoder = ThreadPoolExecutor(1, "decode")
 """One thread, because 32 KiB can be 32 MiB once decompressed, and a gigabyte as Python objects. More threads would not be
 faster: the JSON parser holds the interpreter lock."""
@@ -28,6 +42,7 @@ class ClientDisconnect(Exception):  # noqa: N818 - Starlette's name
     """The client closed the connection before the response."""
 
 
+@dataclass(eq=False)
 class Bodies:
     """Limits of a server's request bodies, and the memory reserved for them now. For use in the event loop only.
 
@@ -37,10 +52,9 @@ class Bodies:
             not displace small ones.
     """
 
-    def __init__(self, max_bytes: int, max_total_bytes: int):
-        self.max_bytes = max_bytes
-        self.max_total_bytes = max_total_bytes
-        self.total_bytes = 0
+    max_bytes: int
+    max_total_bytes: int
+    total_bytes: int = field(default=0, init=False)
 
 
 class Body:
@@ -55,16 +69,10 @@ class Body:
         self._encoding: bytes | None = None
 
     async def read(self, receive: Receive, headers: Headers) -> None:
-        """Receive the whole body, compressed or not.
-
-        Raises:
-            BodyTooLargeError: the body exceeds its limit, by its Content-Length or by what was received.
-            OverloadedError: the limit of all requests together is reached.
-            ClientDisconnect: the client disconnected before the end of the body.
-        """
+        """Receive the whole body, compressed or not. Raises BodyTooLargeError, OverloadedError, ClientDisconnect."""
         length = headers.get(b"content-length", b"")
         if length.isdigit() and int(length) > self._bodies.max_bytes:
-            raise self._too_large(f"{int(length)} bytes")
+            raise _too_large(self._bodies.max_bytes, f"{int(length)} bytes")
         message = await receive()
         self._data = _chunk(message)
         self.reserve(len(self._data))
@@ -76,7 +84,7 @@ class Body:
                 self.reserve(len(chunks))
             self._data = bytes(chunks)
         if len(self._data) > self._bodies.max_bytes:
-            raise self._too_large("more")
+            raise _too_large(self._bodies.max_bytes, "more")
         self._encoding = headers.get(b"content-encoding")
 
     @property
@@ -87,9 +95,7 @@ class Body:
     def take(self) -> bytes:
         """Return the decompressed body and drop it, so that a request in a queue keeps no body in memory.
 
-        Raises:
-            BodyTooLargeError: the decompressed body exceeds the limit.
-            UnsupportedEncodingError, RequestError: the body cannot be decompressed.
+        Raises BodyTooLargeError, UnsupportedEncodingError, RequestError.
         """
         data, self._data = self._data, b""
         if self._encoding is not None:
@@ -122,13 +128,13 @@ class Body:
         self._data = b""
         self.reserve(0)
 
-    def _too_large(self, received: str) -> BodyTooLargeError:
-        limit = self._bodies.max_bytes
-        return BodyTooLargeError(
-            f"Expected a body of at most {limit} bytes, but got {received}; send fewer rows at once, "
-            "or raise HEADSERVE_MAX_BODY_BYTES.",
-            max_body_bytes=limit,
-        )
+
+def _too_large(limit: int, received: str) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"Expected a body of at most {limit} bytes, but got {received}; send fewer rows at once, "
+        "or raise HEADSERVE_MAX_BODY_BYTES.",
+        max_body_bytes=limit,
+    )
 
 
 def _chunk(message: Message) -> bytes:
@@ -161,8 +167,7 @@ def _decode(work: Callable[[], T]) -> T:
 class WhileConnected:
     """Context manager that cancels its block when the client disconnects, and then raises ClientDisconnect.
 
-    Args:
-        receive: the ASGI callable of a request whose body was read completely.
+    The body of the request must have been received completely.
     """
 
     __slots__ = ("_disconnected", "_receive", "_task", "_timer", "_watcher")
@@ -192,3 +197,60 @@ class WhileConnected:
         self._disconnected = True
         if self._task is not None:
             self._task.cancel()
+
+
+def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Return the decompressed body; `encoding` is the value of `Content-Encoding`: one encoding, or an empty string.
+
+    Raises BodyTooLargeError, UnsupportedEncodingError, and RequestError for a body that is not in this encoding.
+    """
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return body
+    if name.removeprefix("x-") not in ENCODINGS:
+        raise UnsupportedEncodingError(
+            f"Content-Encoding: expected one of gzip, deflate and identity, but got {name[:40]!r}.", expected=ENCODINGS
+        )
+    result = bytearray()
+    position = members = 0
+    try:
+        while position < len(body):  # a gzip body may have several members
+            members += 1
+            if members > MAX_MEMBERS:
+                raise RequestError(f"Content-Encoding is {name}: expected at most {MAX_MEMBERS} members in the body.")
+            position = _decompress_member(body, position, name, max_bytes, result)
+    except zlib.error as error:
+        raise RequestError(f"Content-Encoding is {name}, but the body is not: {error}.") from None
+    return bytes(result)
+
+
+def _decompress_member(body: bytes, position: int, name: str, max_bytes: int, result: bytearray) -> int:
+    """Append the gzip member at `position` to the result. Returns the position behind the member."""
+    reader = zlib.decompressobj(_GZIP_OR_ZLIB)
+    while not reader.eof:
+        chunk = body[position : position + _CHUNK_BYTES]
+        if not chunk:
+            raise RequestError(f"Content-Encoding is {name}, but the body ends in the middle.")
+        result += reader.decompress(chunk, max_bytes + 1 - len(result))
+        if len(result) > max_bytes:
+            raise _too_large(max_bytes, "more once it was decompressed")
+        position += len(chunk) - len(reader.unused_data) - len(reader.unconsumed_tail)
+    return position
+
+
+def preferred_encoding(header: str) -> str | None:
+    """Return the encoding with the largest weight in an `Accept-Encoding` header, or None."""
+    weights = {}
+    for part in header.lower().split(","):
+        name, _, parameter = part.strip().partition(";")
+        try:
+            weights[name.strip()] = float(parameter.partition("=")[2]) if parameter else 1.0
+        except ValueError:
+            continue
+    return max((name for name in ENCODINGS if weights.get(name, 0) > 0), key=lambda name: weights[name], default=None)
+
+
+def compressed(chunks: Sequence[bytes | memoryview], encoding: str) -> bytes:
+    """Return the chunks as one compressed body."""
+    writer = zlib.compressobj(LEVEL, zlib.DEFLATED, _WBITS[encoding])
+    return b"".join([*map(writer.compress, chunks), writer.flush()])

@@ -4,8 +4,8 @@ import zlib
 
 import pytest
 
+from service.bodies import MAX_MEMBERS, compressed, decompressed, preferred_encoding
 from service.errors import BodyTooLargeError, RequestError, UnsupportedEncodingError
-from service.http.content_encoding import MAX_MEMBERS, compressed, decompressed, preferred_encoding
 
 BODY = b"0123456789" * 100
 LIMIT = len(BODY)

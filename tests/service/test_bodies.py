@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from service import Settings, create_app
+from service import bodies as module
+from service.bodies import LARGE_BYTES, Bodies, Body, ClientDisconnect, WhileConnected, decode_in_thread
 from service.errors import BodyTooLargeError, OverloadedError, WrongTypeError
-from service.http import body as body_module
-from service.http.body import LARGE_BYTES, Bodies, Body, ClientDisconnect, WhileConnected, decode_in_thread
 from service.protocols.oip import routes
 
 SMALL_BYTES = LARGE_BYTES - 1
@@ -242,7 +242,7 @@ def receiver(*messages, delay_s=0.01):
 
 
 async def test_a_disconnect_cancels_the_work(monkeypatch):
-    monkeypatch.setattr(body_module, "WATCH_AFTER_S", 0)
+    monkeypatch.setattr(module, "WATCH_AFTER_S", 0)
     ended = []
 
     async def work():
@@ -259,13 +259,13 @@ async def test_a_disconnect_cancels_the_work(monkeypatch):
 
 
 async def test_the_work_continues_while_the_client_is_connected(monkeypatch):
-    monkeypatch.setattr(body_module, "WATCH_AFTER_S", 0)
+    monkeypatch.setattr(module, "WATCH_AFTER_S", 0)
     with WhileConnected(receiver()):
         await asyncio.sleep(0.05)
 
 
 async def test_a_cancellation_from_outside_is_passed_on(monkeypatch):
-    monkeypatch.setattr(body_module, "WATCH_AFTER_S", 0)
+    monkeypatch.setattr(module, "WATCH_AFTER_S", 0)
 
     async def work():
         with WhileConnected(receiver()):

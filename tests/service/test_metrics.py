@@ -20,7 +20,7 @@ from service.lifecycle.manager import Manager
 from service.metrics import FAMILIES, Metrics
 from tests.service.scraped import requests, rise, samples, values
 
-PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 OLD, NEW = {"title": "Heat", "year": 1995, "budget": 6e7}, {"title": "Up", "year": 2009, "budget": 1.0}
 FILMS = {"model": "films", "version": "2"}
 

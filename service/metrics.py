@@ -1,6 +1,14 @@
-"""Reads counts, statuses and devices when Prometheus scrapes the server, and writes the page of metrics."""
+"""The metrics that `GET /metrics` returns in Prometheus' format.
+
+    Statistics (one for each loaded version) ──→ Metrics ──→ registry ──→ text
+    Manager's statuses, rejections, devices ──↗
+
+Requests only increment plain counters. These become metrics when the endpoint is called, with the labels of the served models,
+so that a client cannot add labels.
+"""
 
 from collections.abc import Iterable
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -12,17 +20,97 @@ from service.counters import Counts, Rejections
 from service.counters.heads import HeadCounts
 from service.counters.histogram import ROWS, Histogram
 from service.lifecycle.served_models import IN_MEMORY, Loaded, ServedModels, State, VersionStatus
-from service.metrics.families import FAMILIES, Family
 from service.runtime import devices
+
+Family: TypeAlias = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+_KINDS: dict[str, type[Family]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+_VERSION = ("model", "version")
+_HEAD = (*_VERSION, "head")
+
+
+class MetricSpec(NamedTuple):
+    """A metric; the name of a counter ends in `_total`."""
+
+    kind: str
+    name: str
+    labels: tuple[str, ...]
+    help: str
+
+
+FAMILIES = (
+    MetricSpec(
+        "counter",
+        "headserve_requests_total",
+        (*_VERSION, "api", "status"),
+        "Completed prediction requests, and all requests that were refused because of their key.",
+    ),
+    MetricSpec(
+        "counter",
+        "headserve_head_requests_total",
+        (*_VERSION, "api", "head", "status"),
+        "Requests by selected head; a request for several heads counts once for each head.",
+    ),
+    MetricSpec(
+        "counter",
+        "headserve_connections_refused_total",
+        ("reason",),
+        "Connections that were refused, or cut because the client was too slow.",
+    ),
+    MetricSpec("counter", "headserve_rejected_total", _VERSION, "Requests rejected because the queue was full (429)."),
+    MetricSpec("counter", "headserve_expired_total", _VERSION, "Requests that exceeded their deadline (504)."),
+    MetricSpec(
+        "histogram",
+        "headserve_request_seconds",
+        (*_VERSION, "outcome"),
+        "Time from receiving a request's whole body until its response is ready, in seconds.",
+    ),
+    MetricSpec(
+        "histogram",
+        "headserve_phase_seconds",
+        (*_VERSION, "phase"),
+        "Time of a request's decode, queue and encode phases, and of a run's compute phase, in seconds.",
+    ),
+    MetricSpec("histogram", "headserve_batch_rows", _VERSION, "Rows per run, without padding."),
+    MetricSpec("gauge", "headserve_queue_rows", _VERSION, "Rows waiting in the queue."),
+    MetricSpec("counter", "headserve_loads_total", _VERSION, "How often the version was loaded."),
+    MetricSpec(
+        "counter",
+        "headserve_reloads_total",
+        _VERSION,
+        "How often the version was loaded again: its folder or its options had changed, or it had been unloaded.",
+    ),
+    MetricSpec("counter", "headserve_load_failures_total", _VERSION, "How often loading the version failed."),
+    MetricSpec(
+        "gauge", "headserve_version_state", (*_VERSION, "state"), "1 for the current state of the version, 0 for the others."
+    ),
+    MetricSpec(
+        "gauge", "headserve_version_resident_bytes", _VERSION, "Memory that loading the version took, in bytes; 0 if unloaded."
+    ),
+    MetricSpec(
+        "gauge",
+        "headserve_device_memory_bytes",
+        ("device", "kind"),
+        "GPU memory used by TensorFlow, in bytes: now (current) and the maximum so far (peak).",
+    ),
+    MetricSpec("counter", "headserve_predictions_total", (*_HEAD, "class"), "Predicted rows by class."),
+    MetricSpec(
+        "histogram",
+        "headserve_score_ratio",
+        _HEAD,
+        "Largest probability of a row, from 0 to 1 (the logistic value, if the head has no probabilities).",
+    ),
+    MetricSpec("counter", "headserve_unsure_total", _HEAD, "Rows whose largest probability is below 0.5."),
+)
+"""All metrics except those of the process (`process_…`), which prometheus-client provides."""
 
 
 class Metrics(Collector):
-    """The metrics of one application and its process. The registry is not global: a process can have several applications.
-
-    Args:
-        manager: has the versions.
-        rejections: requests that were rejected before they had a version, and refused connections.
-    """
+    """The metrics of one application and its process. The registry is not global: a process can have several applications."""
 
     def __init__(self, manager: ServedModels, rejections: Rejections):
         self._manager = manager
@@ -39,7 +127,7 @@ class Metrics(Collector):
 
     def describe(self) -> Iterable[Family]:
         """Return the metrics without samples."""
-        return [family.empty for family in FAMILIES]
+        return _Page().families.values()
 
     def collect(self) -> Iterable[Family]:
         """Return the metrics with their samples, for the versions that are on disk or served now."""
@@ -60,7 +148,7 @@ class _Page:
     """The metrics of one scrape while they are written."""
 
     def __init__(self) -> None:
-        self.families: dict[str, Family] = {family.name: family.empty for family in FAMILIES}
+        self.families = {it.name: _KINDS[it.kind](it.name, it.help, labels=it.labels) for it in FAMILIES}
 
     def version(self, labels: tuple[str, str], statuses: list[VersionStatus]) -> None:
         """Add a version. While it is reloaded it has two statuses, which have the same numbers of loads and failures."""
@@ -110,7 +198,7 @@ class _Page:
 
     def _runs(self, labels: tuple[str, str], counts: Counts) -> None:
         rows = Histogram(ROWS)
-        times = [totals.infer.count for totals in counts.by_rows.values()]
+        times = [totals.runs for totals in counts.by_rows.values()]
         rows.add(np.array(list(counts.by_rows), np.int64), np.array(times, np.int64))
         self._fill("headserve_batch_rows", labels, rows)
 

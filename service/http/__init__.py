@@ -1,1 +1,0 @@
-"""Request bodies with their limits, content encodings, disconnects, and decoding of large bodies in a thread."""
