@@ -1,6 +1,6 @@
 """Answers the prediction requests of every protocol, in front of FastAPI.
 
-    match the path        service.protocols.paths, in the outermost middleware
+    match the path        service.protocols.protocol, in the outermost middleware
     permit the model      service.auth.gate.may_predict, if the server has keys
     read the body         service.http.body
     acquire the version   service.lifecycle.manager

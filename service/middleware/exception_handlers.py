@@ -11,7 +11,7 @@ from service.errors import ForbiddenError, HeadserveError, RequestError, Unautho
 from service.http.body import ClientDisconnect
 from service.inference.request_context import current
 from service.protocols.error_response import error_response, unexpected
-from service.protocols.paths import PathTable
+from service.protocols.protocol import PathTable
 
 Handler = Callable[[Request, Any], Awaitable[Response]]
 

@@ -1,4 +1,4 @@
-"""The interface of a protocol over HTTP: its codecs, its paths and its form of errors.
+"""The interface of a protocol over HTTP, its codecs, its paths and its form of errors; and the table of all protocols' paths.
 
 Each protocol is one `ServingProtocol` in its folder's `paths.py`. `service.inference.endpoint` answers its predictions.
 """
@@ -12,6 +12,9 @@ from urllib.parse import quote, unquote
 
 from service.errors import HeadserveError, UnknownPathError, UnknownVersionError
 from service.types import Encoded, Headers, InferRequest, InferResponse, ModelSpec, Scope
+
+OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""Paths that need no key: orchestrators have none, and these responses name no model."""
 
 JSON_TYPE = (b"content-type", b"application/json")
 """The header of a JSON response."""
@@ -111,6 +114,31 @@ class ServingProtocol:
 
     def _expression(self, template: str) -> str:
         return re.sub(r"\{(\w+)\}", lambda found: f"(?P<{found[1]}>{self.parameters[found[1]]})", template)
+
+
+class PathTable:
+    """The paths of all protocols; the last protocol also answers the requests of every other path."""
+
+    def __init__(self, *protocols: ServingProtocol):
+        self.protocols = protocols
+        self._by_prefix = {protocol.prefix: protocol for protocol in protocols}
+
+    def find(self, scope: Scope) -> tuple[ServingProtocol, Match | None]:
+        """Return the protocol of an HTTP request, and the match if the request is a prediction."""
+        protocol = self._protocol(scope["path"])
+        if scope["method"] != "POST":
+            return protocol, None
+        match = protocol.match(scope)
+        return protocol, match if match is not None and match.path.method == "POST" else None
+
+    def method(self, scope: Scope) -> str | None:
+        """Return the method that the path of a request takes; None if the path is not in the table."""
+        match = self._protocol(scope["path"]).match(scope)
+        return None if match is None else match.path.method
+
+    def _protocol(self, path: str) -> ServingProtocol:
+        """Return the protocol by the first segment of the path, in any case."""
+        return self._by_prefix.get("/" + path[1:].partition("/")[0].lower(), self.protocols[-1])
 
 
 def raw_path_of(scope: Scope) -> str:

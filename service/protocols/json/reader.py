@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from service.errors import BrokenJsonError, RequestError
-from service.protocols.json.lists import described
+from service.messages import described
 
 _WORD = re.compile(rb"NaN|Inf")
 _SHORT = re.compile(r"Inf(?!inity)")

@@ -30,8 +30,19 @@ from service.errors import (
     WrongShapeError,
     WrongTypeError,
 )
-from service.protocols.json.dtypes import JSON_TYPES, JsonType, Number, to_array, to_numbers
-from service.protocols.json.lists import InvalidItemError, described, flatten, input_error, not_a_list, position
+from service.messages import described
+from service.protocols.json.lists import (
+    JSON_TYPES,
+    InvalidItemError,
+    JsonType,
+    Number,
+    flatten,
+    input_error,
+    not_a_list,
+    position,
+    to_array,
+    to_numbers,
+)
 from service.types import Array, InputSpec, TensorSpec, fits
 
 _PLAIN = "?bBhHiIlLqQfd"

@@ -15,9 +15,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from service.errors import InvalidInputError, OutOfRangeError, WrongTypeError
-from service.messages import cut
-from service.protocols.json.dtypes import to_bytes
-from service.protocols.json.lists import described
+from service.messages import cut, described
+from service.protocols.json.lists import to_bytes
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1

@@ -10,9 +10,8 @@ from typing import Any
 import orjson
 
 from service.errors import HeadserveError, InvalidRequestError, RequestError
-from service.messages import cut, did_you_mean, listed
+from service.messages import cut, described, did_you_mean, listed
 from service.protocols.json import tensors
-from service.protocols.json.lists import described
 from service.protocols.json.reader import Dialect, parse_object
 from service.protocols.native import rows
 from service.protocols.protocol import JSON_TYPE

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from service.errors import MissingInputError, NoRowsError, UnknownInputError, WrongShapeError, WrongTypeError
-from service.messages import cut, did_you_mean, listed
+from service.messages import cut, described, did_you_mean, listed
 from service.protocols.json import tensors
-from service.protocols.json.lists import InvalidItemError, described, flatten
+from service.protocols.json.lists import InvalidItemError, flatten
 from service.protocols.json.tf_example import serialized
 from service.types import Array, InputSpec, ModelSpec
 

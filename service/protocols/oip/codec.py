@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from service.errors import HeadserveError, RequestError, UnsupportedTypeError
+from service.messages import described
 from service.protocols.json import tensors
-from service.protocols.json.lists import described
 from service.protocols.json.reader import Dialect, parse_object
 from service.protocols.oip import binary
 from service.protocols.oip.binary import datatype_of

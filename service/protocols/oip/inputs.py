@@ -15,9 +15,9 @@ from service.errors import (
     WrongShapeError,
     WrongTypeError,
 )
-from service.messages import cut, did_you_mean, listed
+from service.messages import cut, described, did_you_mean, listed
 from service.protocols.json import tensors
-from service.protocols.json.lists import MAX_RANK, described, input_error
+from service.protocols.json.lists import MAX_RANK, input_error
 from service.protocols.oip import binary
 from service.protocols.oip.binary import BYTES, WIRE, datatype
 from service.protocols.oip.outputs import parameters

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError
-from service.messages import cut, did_you_mean, listed
-from service.protocols.json.lists import described
+from service.messages import cut, described, did_you_mean, listed
 from service.protocols.oip.binary import datatype
 from service.protocols.selection import ALL_HEADS, select
 from service.types import Array, ModelSpec, Output

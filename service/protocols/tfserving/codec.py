@@ -19,8 +19,7 @@ import numpy as np
 import orjson
 
 from service.errors import InvalidRequestError, RequestError
-from service.messages import listed
-from service.protocols.json.lists import described
+from service.messages import described, listed
 from service.protocols.json.reader import parse_object
 from service.protocols.protocol import JSON_TYPE
 from service.protocols.tfserving import inputs, json_writer

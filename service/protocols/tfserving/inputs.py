@@ -24,9 +24,18 @@ from service.errors import (
     UnsupportedTypeError,
     WrongTypeError,
 )
-from service.messages import cut, did_you_mean, listed
-from service.protocols.json.dtypes import NUMBERS, Number, is_base64, to_numbers, to_strings
-from service.protocols.json.lists import InvalidItemError, described, flatten, input_error, position
+from service.messages import cut, described, did_you_mean, listed
+from service.protocols.json.lists import (
+    NUMBERS,
+    InvalidItemError,
+    Number,
+    flatten,
+    input_error,
+    is_base64,
+    position,
+    to_numbers,
+    to_strings,
+)
 from service.protocols.json.tf_example import serialized
 from service.types import Array, TensorSpec
 

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from service.errors import InvalidRequestError
-from service.messages import cut, did_you_mean, listed
+from service.messages import cut, described, did_you_mean, listed
 from service.models.discovery import SERVING_DEFAULT
-from service.protocols.json.lists import described
 from service.protocols.json.reader import Dialect
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
 
