@@ -8,7 +8,7 @@ A failed version is retried when its folder changes, when an operator loads it, 
 that doubles. A version that is no longer wanted when it is warm goes from WARMING to UNLOADING without being served.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -86,6 +86,16 @@ class VersionStatus:
     """Successful loads since the server started."""
     failures: int = 0
     """Failed loads since the server started."""
+
+
+def each_version(statuses: Iterable[VersionStatus]) -> list[VersionStatus]:
+    """Return one status per version, in ascending order. While a version is reloaded it has two; the serving one counts."""
+    found: dict[int, VersionStatus] = {}
+    for status in statuses:
+        known = found.get(status.version)
+        if known is None or known.state != State.AVAILABLE:
+            found[status.version] = status
+    return [found[version] for version in sorted(found)]
 
 
 @dataclass(frozen=True)

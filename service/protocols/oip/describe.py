@@ -1,4 +1,4 @@
-"""A model's metadata, configuration in Triton's form, and statistics."""
+"""A model's metadata, configuration in Triton's form, statistics, and entries in the repository's index."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -8,11 +8,14 @@ from service.counters import BatchTotals, Counts
 from service.counters.histogram import Histogram
 from service.errors import HeadserveError
 from service.lifecycle.served_models import ServedModels
+from service.lifecycle.status import BUSY, ModelStatus, State, VersionStatus, each_version
 from service.models.options import ModelOptions
 from service.protocols.oip.binary import BYTES, datatype
 from service.types import ModelSpec, TensorSpec
 
 PLATFORM = "tensorflow_savedmodel"
+_STATES = {State.AVAILABLE: "READY", State.UNLOADING: "UNLOADING"} | dict.fromkeys(BUSY, "LOADING")
+UNAVAILABLE = "UNAVAILABLE"
 
 
 def metadata(spec: ModelSpec, versions: Iterable[int]) -> dict[str, Any]:
@@ -126,3 +129,17 @@ def _computed(of: BatchTotals, decoding_ns: int = 0, encoding_ns: int = 0) -> di
 
 def _total(count: int, ns: int) -> dict[str, int]:
     return {"count": count, "ns": ns}
+
+
+def index(status: ModelStatus) -> list[dict[str, str]]:
+    """Return the entries of a model's versions in the repository's index."""
+    return [_index_entry(status, known) for known in each_version(status.versions)]
+
+
+def _index_entry(status: ModelStatus, known: VersionStatus) -> dict[str, str]:
+    state, reason = _STATES.get(State(known.state), UNAVAILABLE), ""
+    if state == UNAVAILABLE and status.state == "unloaded":
+        reason = "unloaded"
+    elif state == UNAVAILABLE:
+        reason = known.error or ("not loaded yet" if known.wanted else "not asked for by the version policy")
+    return {"name": status.name, "version": str(known.version), "state": state, "reason": reason}
