@@ -8,7 +8,7 @@
     compute in a batch    service.batching.batcher
     encode                the codec, then a content encoding
     count                 service.counters
-    send                  service.protocols.error_response
+    send                  service.protocols.protocol
 
 FastAPI's routing, request and response objects would cost more than decoding, batching and encoding one row together.
 """
@@ -26,8 +26,7 @@ from service.http.body import LARGE_BYTES, Bodies, Body, ClientDisconnect, While
 from service.http.content_encoding import compressed, preferred_encoding
 from service.inference.request_context import RequestContext, current
 from service.lifecycle.served_models import Loaded, ServedModels
-from service.protocols.error_response import error_response, send_response, unexpected
-from service.protocols.protocol import Codec, Match
+from service.protocols.protocol import Codec, Match, error_response, send_response, unexpected
 from service.types import (
     ASGIApp,
     Encoded,

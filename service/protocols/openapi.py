@@ -114,7 +114,6 @@ def with_keys(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _closed(operation: dict[str, Any], path: str, ways: list[str]) -> dict[str, Any]:
-    """Return the operation with the responses to a key that is not accepted."""
     form = error if path.startswith(("/v1", "/v2")) else problem
     refused = {
         status: form(description) | {"headers": {name: {"schema": schema} for name, schema in headers.items()}}

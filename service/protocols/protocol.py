@@ -1,4 +1,4 @@
-"""The interface of a protocol over HTTP, its codecs, its paths and its form of errors; and the table of all protocols' paths.
+"""The interface of a protocol over HTTP: codecs, paths and the form of errors; the table of all paths; and error responses.
 
 Each protocol is one `ServingProtocol` in its folder's `paths.py`. `service.inference.endpoint` answers its predictions.
 """
@@ -10,8 +10,11 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 
-from service.errors import HeadserveError, UnknownPathError, UnknownVersionError
-from service.types import Encoded, Headers, InferRequest, InferResponse, ModelSpec, Scope
+import structlog
+
+from service.errors import BodyTooLargeError, HeadserveError, RequestError, UnknownPathError, UnknownVersionError
+from service.http.body import LARGE_BYTES
+from service.types import Encoded, Headers, InferRequest, InferResponse, ModelSpec, Scope, Send
 
 OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """Paths that need no key: orchestrators have none, and these responses name no model."""
@@ -19,8 +22,13 @@ OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
 JSON_TYPE = (b"content-type", b"application/json")
 """The header of a JSON response."""
 
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+"""Keeps browsers from reading a quoted request as HTML."""
+
 MAX_DIGITS = 19
 """Digits of the largest int64, for versions and byte counts."""
+
+log = structlog.get_logger("headserve.app")
 
 
 class Codec(Protocol):
@@ -145,3 +153,33 @@ def raw_path_of(scope: Scope) -> str:
     """Return the path of an ASGI request as it was sent: percent-encoded, without the query."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     return raw.decode("latin-1")
+
+
+def unexpected() -> HeadserveError:
+    """Return the error that a client receives for a fault of the server; the log has the traceback."""
+    return HeadserveError("An unexpected error; the server's log says more.")
+
+
+def error_response(error: HeadserveError, protocol: ServingProtocol, path: str) -> tuple[int, Encoded]:
+    """Return the status and the response for an error; log it unless the client caused it."""
+    if error.status >= 500 and not isinstance(error, RequestError):
+        log.error("request failed", path=path, code=error.code, error=error.message)
+    status, problem = protocol.problem(error)
+    headers = [*problem.headers, *error.headers, NOSNIFF]
+    if isinstance(error, BodyTooLargeError):  # the rest of the body must not be read as the next request
+        headers.append((b"connection", b"close"))
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    return status, Encoded(problem.chunks, headers)
+
+
+async def send_response(status: int, response: Encoded, send: Send) -> None:
+    """Send a response through ASGI; return once the client has received most of a large one."""
+    size = response.size
+    headers = [(b"content-length", b"%d" % size), *response.headers]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    # Each send waits until the client has received nearly all before it; the empty chunk waits for the last piece.
+    *first, last = response.chunks if size < LARGE_BYTES else (*response.chunks, b"")
+    for chunk in first:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": last})

@@ -23,7 +23,6 @@ from service.types import Array
 MAX_RANK = 32
 """NumPy 1's limit."""
 
-
 SHORT = 16
 """For lists shorter than this, a loop in Python is faster than NumPy's fixed costs."""
 
@@ -52,7 +51,7 @@ class JsonType(NamedTuple):
 
 
 def _float(code: str, dtype: Any, exponent: int, bits: int) -> Number:
-    """A float type of `bits` significant bits; numbers that would be rounded to infinity are out of range."""
+    """Return the numbers of a float type; those that `bits` significant bits would round to infinity are out of range."""
     high = math.nextafter(math.ldexp(2 - 2.0**-bits, exponent), 0) if exponent < 1023 else sys.float_info.max
     return Number(code, np.dtype(code).type, dtype, "a number", -high, high)
 
@@ -122,7 +121,7 @@ def flatten(value: Any) -> tuple[list[Any], tuple[int, ...]]:
 
 
 def not_a_list(item: Any, index: int, shape: tuple[int, ...]) -> InvalidItemError:
-    """The error for an item among lists that is not a list."""
+    """Return the error for an item among lists that is not a list."""
     return InvalidItemError(f"expected a list, as in the rest, but got {described(item)}", index, WrongShapeError, shape)
 
 
@@ -137,16 +136,12 @@ def position(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def to_array(flat: list[Any], kind: JsonType) -> Array:
     """Convert a flat list without nulls. Raises InvalidItemError, TypeError or OverflowError for any other value."""
-    if kind.number is not None:
-        array = to_numbers(flat, kind.number)
-        if not in_range(array, flat, kind.number):
-            raise OverflowError
-        return array
-    if str in kind.types:
-        return to_strings(flat)
-    if not set(map(type, flat)) <= kind.types:
-        raise TypeError
-    return np.array(flat, np.bool_)
+    if kind.number is None:
+        return to_strings(flat) if str in kind.types else to_booleans(flat)
+    array = to_numbers(flat, kind.number)
+    if not in_range(array, flat, kind.number):
+        raise OverflowError
+    return array
 
 
 def to_numbers(flat: list[Any], number: Number) -> Array:
@@ -168,7 +163,7 @@ def to_numbers(flat: list[Any], number: Number) -> Array:
 
 
 def in_range(values: Array, flat: list[Any], number: Number) -> bool:
-    """Whether the numbers that `to_numbers` has converted are finite; may miss a NaN."""
+    """Return whether the numbers that `to_numbers` has converted are finite; may miss a NaN."""
     if number.code not in "fd" or not flat:
         return True
     if len(flat) < SHORT:
@@ -177,17 +172,25 @@ def in_range(values: Array, flat: list[Any], number: Number) -> bool:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether the value is an object `{"b64": …}`, which stands for a string of any bytes."""
+    """Return whether the value is an object `{"b64": …}`, which stands for a string of any bytes."""
     return type(value) is dict and value.keys() == {"b64"}
 
 
 def to_bytes(value: Any) -> bytes | None:
-    """The bytes of a string or of base64, None for any other value. Raises ValueError for invalid base64."""
+    """Return the bytes of a string or of base64, None for any other value. Raises ValueError for invalid base64."""
     if type(value) is str:
         return value.encode()
     if is_base64(value) and type(value["b64"]) is str:
         return base64.b64decode(value["b64"], validate=True)
     return None
+
+
+def to_booleans(flat: list[Any]) -> Array:
+    """Convert a flat list to an array. Raises InvalidItemError for an item that is not true or false."""
+    if not set(map(type, flat)) <= {bool}:
+        index = next(i for i, item in enumerate(flat) if type(item) is not bool)
+        raise InvalidItemError(f"expected true or false, but got {described(flat[index])}", index, WrongTypeError)
+    return np.array(flat, np.bool_)
 
 
 def to_strings(flat: list[Any]) -> Array:

@@ -138,7 +138,6 @@ def _missing_row(declared: tuple[int, ...]) -> Any:
 
 
 def _check_types(flat: list[Any], shape: tuple[int, ...], kind: JsonType) -> None:
-    """Raise InvalidItemError for the first item of another type."""
     types = set(map(type, flat))
     if types <= kind.types:
         return
@@ -168,19 +167,18 @@ def _checked_numbers(flat: list[Any], dtype: str, number: Number) -> Array:
 
 
 def _missing_value(spec: InputSpec) -> Any:
-    """The input's value for null, in its dtype; `"NaN"` is a float's NaN."""
+    """Return the input's value for null, in its dtype; `"NaN"` is a float's NaN."""
     if spec.dtype == "string":
         return str(spec.missing).encode()
     return float(spec.missing or 0) if "float" in spec.dtype else int(spec.missing or 0)
 
 
 def _first(items: list[Any], wrong: Callable[[Any], bool]) -> int:
-    """The index of the first wrong item; the length if there is none."""
+    """Return the index of the first wrong item; the length if there is none."""
     return next((i for i, item in enumerate(items) if wrong(item)), len(items))
 
 
 def _fail(spec: TensorSpec, shape: tuple[int, ...], error: InvalidItemError, rows: Sequence[int] | None) -> NoReturn:
-    """Raise the item's error with the input, the row and the position."""
     row: int | None = None
     where = ""
     if error.index is not None and shape:
@@ -191,7 +189,7 @@ def _fail(spec: TensorSpec, shape: tuple[int, ...], error: InvalidItemError, row
 
 
 def missing_rows(spec: InputSpec, rows: int) -> Array:
-    """The rows of an optional input that the request leaves out: one row, broadcast without copies."""
+    """Return the rows of an optional input that the request leaves out: one row, broadcast without copies."""
     one = decode([None], spec)
     return one if rows == 1 else np.broadcast_to(one, (rows, *one.shape[1:]))
 
@@ -212,7 +210,7 @@ def encode(array: Array, *name: str) -> Any:
 
 
 def dumped(value: Any) -> bytes:
-    """The JSON text of a value that may hold results of `encode`."""
+    """Return the JSON text of a value that may hold results of `encode`."""
     return orjson.dumps(value, _contiguous, orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -223,7 +221,7 @@ def _contiguous(value: Any) -> Any:
 
 
 def _texts(array: Array) -> Any:
-    """Strings as lists. A broadcast row, such as the names of classes, is converted once."""
+    """Return strings as lists. A broadcast row, such as the names of classes, is converted once."""
     if array.ndim > 1 and not array.strides[0] and len(array):
         return [_row(*array[0].ravel().tolist())] * len(array) if array.ndim == 2 else [_texts(array[0])] * len(array)
     flat = array.ravel().tolist()

@@ -36,10 +36,11 @@ JSON = Dialect('{"inputs": [{"name": …, "shape": […], "datatype": …, "data
 class OpenInference:
     """The codec of one request; `decode` keeps the id and the requested outputs for `encode`."""
 
+    _id: str | None = None
+    _requested: tuple[RequestedOutput, ...] = ()
+
     def __init__(self, header_length: int | None = None):
         self._header_length = header_length
-        self._id: str | None = None
-        self._requested: tuple[RequestedOutput, ...] = ()
 
     def decode(self, body: bytes, spec: ModelSpec) -> InferRequest:
         """Decode a request and check it against the model. Raises a subclass of RequestError."""
@@ -66,7 +67,7 @@ class OpenInference:
         return Encoded((header, *chunks), (_BINARY, (_HEADER, b"%d" % len(header))))
 
     def _outputs(self, spec: ModelSpec) -> tuple[Output, ...]:
-        """The requested outputs in the model's order, so that requests in different orders can be batched."""
+        """Return the requested outputs in the model's order, so that requests in different orders can be batched."""
         return spec.ordered({requested.output for requested in self._requested})
 
 
@@ -76,7 +77,6 @@ def encode_error(error: HeadserveError) -> Encoded:
 
 
 def _split(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
-    """Split a body into its JSON and the bytes after it."""
     if header_length is None:
         return body, memoryview(b"")
     if header_length > len(body):
@@ -95,7 +95,7 @@ def _id(message: Mapping[str, Any]) -> str | None:
 
 
 def _deadline(given: Mapping[str, Any]) -> float | None:
-    """The deadline of the parameter `timeout`, in seconds of `time.monotonic`; None for 0, which is no limit."""
+    """Return the deadline of the parameter `timeout`, in seconds of `time.monotonic`; None for 0, which is no limit."""
     timeout_us = given.get("timeout", 0)
     if type(timeout_us) is not int or not 0 <= timeout_us <= MAX_TIMEOUT_US:
         raise RequestError(f"The parameter timeout: expected a number of microseconds, but got {described(timeout_us)}.")
@@ -103,7 +103,7 @@ def _deadline(given: Mapping[str, Any]) -> float | None:
 
 
 def _entry(requested: RequestedOutput, array: Array, chunks: list[bytes | memoryview]) -> dict[str, Any]:
-    """The output's entry in the JSON; the bytes of a binary output are appended to `chunks`."""
+    """Return the output's entry in the JSON; the bytes of a binary output are appended to `chunks`."""
     if requested.classes:
         array = top_classes(array, requested.name, requested.classes, requested.labels)
     kind = datatype_of(array)

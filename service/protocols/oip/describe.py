@@ -19,7 +19,7 @@ UNAVAILABLE = "UNAVAILABLE"
 
 
 def metadata(spec: ModelSpec, versions: Iterable[int]) -> dict[str, Any]:
-    """The model's name, the versions that are served, inputs and outputs."""
+    """Return the model's name, the versions that are served, inputs and outputs."""
     return {
         "name": spec.name,
         "versions": [str(version) for version in versions],
@@ -30,7 +30,7 @@ def metadata(spec: ModelSpec, versions: Iterable[int]) -> dict[str, Any]:
 
 
 def config(spec: ModelSpec, options: ModelOptions) -> dict[str, Any]:
-    """The model's configuration. As in Triton, shapes leave out the first dimension if the model is batched."""
+    """Return the model's configuration. As in Triton, shapes leave out the first dimension if the model is batched."""
     outputs = _outputs(spec)
     batches = all((tensor.shape or ())[:1] == (-1,) for tensor in (*spec.inputs, *outputs))
     batching = options.batching
@@ -51,12 +51,11 @@ def config(spec: ModelSpec, options: ModelOptions) -> dict[str, Any]:
 
 
 def _outputs(spec: ModelSpec) -> list[TensorSpec]:
-    """The outputs that the protocol has a datatype for."""
     return [tensor for tensor in spec.output_tensors.values() if datatype(tensor.dtype) is not None]
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:
-    """The description of a tensor; an unknown rank becomes the shape [-1], since the protocol has none."""
+    """Return the description of a tensor; an unknown rank becomes the shape [-1], since the protocol has none."""
     shape = [-1] if tensor.shape is None else list(tensor.shape)
     return {"name": tensor.name, "datatype": datatype(tensor.dtype) or tensor.dtype.upper(), "shape": shape}
 

@@ -63,7 +63,6 @@ _INFER: dict[str, Any] = {
 
 
 def _codec(headers: Headers) -> Codec:
-    """Return a codec for the request with these headers. Raises RequestError."""
     given = headers.get(HEADER_LENGTH.lower().encode())
     if given is None:
         return OpenInference()

@@ -48,7 +48,7 @@ class _Method(ABC):
 
     @abstractmethod
     def member(self, response: InferResponse) -> bytes:
-        """The answer's member with the values. Raises InvalidRequestError for outputs of an unexpected shape."""
+        """Return the answer's member with the values. Raises InvalidRequestError for outputs of an unexpected shape."""
 
     def encode(self, response: InferResponse) -> Encoded:
         """Encode the answer. Raises InvalidRequestError for outputs of an unexpected shape."""
@@ -75,7 +75,7 @@ class Predict(_Method):
         self._by_row = by_row
 
     def member(self, response: InferResponse) -> bytes:
-        """The answer's member `predictions` or `outputs`."""
+        """Return the answer's member `predictions` or `outputs`."""
         arrays = [(name, response.outputs[output]) for name, output in self.outputs.items()]
         if self._by_row:
             return b'"predictions":' + json_writer.by_row(arrays)
@@ -107,12 +107,12 @@ class _OnExamples(_Method):
         self.outputs = outputs_of(spec, signature, [name for name in self.names if name in existing])
 
     def member(self, response: InferResponse) -> bytes:
-        """The answer's member `results`."""
+        """Return the answer's member `results`."""
         return b'"results":' + self.results({name: response.outputs[output] for name, output in self.outputs.items()})
 
     @abstractmethod
     def results(self, outputs: dict[str, Array]) -> bytes:
-        """The results as JSON."""
+        """Return the results as JSON."""
 
 
 class Classify(_OnExamples):
@@ -122,7 +122,7 @@ class Classify(_OnExamples):
     names = (CLASSES, SCORES)
 
     def results(self, outputs: dict[str, Array]) -> bytes:
-        """The labels and scores as JSON."""
+        """Return the labels and scores as JSON."""
         for name, array in outputs.items():
             if array.ndim != 2:
                 raise InvalidRequestError(f"Expected {name!r} to be [batch, classes], but its shape is {list(array.shape)}.")
@@ -146,7 +146,7 @@ class Regress(_OnExamples):
     names = (VALUES,)
 
     def results(self, outputs: dict[str, Array]) -> bytes:
-        """The numbers as JSON."""
+        """Return the numbers as JSON."""
         array = outputs[VALUES]
         if array.ndim == 0 or array.size != len(array):
             raise InvalidRequestError(f"Expected {VALUES!r} to be [batch] or [batch, 1], but its shape is {list(array.shape)}.")
@@ -226,7 +226,6 @@ def _tasks(given: Any, spec: ModelSpec) -> list[_Task]:
 
 
 def _common_inputs(signatures: list[str], spec: ModelSpec) -> Sequence[TensorSpec]:
-    """The inputs that all signatures share. Raises InvalidRequestError if they differ."""
     first, *rest = signatures
     tensors = spec.signatures[first].inputs
     for name in rest:
