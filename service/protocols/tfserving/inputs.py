@@ -24,18 +24,8 @@ from service.errors import (
     WrongTypeError,
 )
 from service.messages import cut, described, did_you_mean, listed
-from service.protocols.json.lists import (
-    NUMBERS,
-    InvalidItemError,
-    Number,
-    flatten,
-    input_error,
-    is_base64,
-    position,
-    to_booleans,
-    to_numbers,
-    to_strings,
-)
+from service.protocols.json import lists
+from service.protocols.json.lists import NUMBERS, InvalidItemError, Number, input_error, is_base64
 from service.protocols.json.reader import check_rows, has_rows
 from service.protocols.json.tf_example import serialized
 from service.types import Array, TensorSpec
@@ -117,10 +107,10 @@ def decode(value: Any, tensor: TensorSpec, in_rows: bool = False) -> Array:
     """Convert a JSON value to an array of the value's shape. Raises InvalidInputError, UnsupportedTypeError."""
     shape: tuple[int, ...] = ()
     try:
-        flat, shape = flatten(value)
+        flat, shape = lists.flatten(value)
         return _flat_array(flat, tensor).reshape(shape)
     except InvalidItemError as error:
-        at = () if error.index is None else position(error.index, shape if error.shape is None else error.shape)
+        at = () if error.index is None else lists.position(error.index, shape if error.shape is None else error.shape)
         raise _located(error, at, tensor.name, in_rows) from None
 
 
@@ -138,20 +128,20 @@ def _flat_array(flat: list[Any], tensor: TensorSpec) -> Array:
     number = NUMBERS.get(tensor.dtype)
     if number is not None:
         try:
-            return to_numbers(flat, number)
+            return lists.to_numbers(flat, number)
         except (TypeError, OverflowError):
             raise _wrong_number(flat, number, tensor.dtype) from None
     if tensor.dtype == "string":
-        return to_strings(flat)
+        return lists.to_strings(flat)
     if tensor.dtype == "bool":
-        return to_booleans(flat)
+        return lists.to_booleans(flat)
     raise UnsupportedTypeError(f"Input {tensor.name!r} is {tensor.dtype}, which JSON cannot carry.", input=tensor.name)
 
 
 def _wrong_number(flat: list[Any], number: Number, dtype: str) -> InvalidItemError:
     for i, item in enumerate(flat):
         try:
-            to_numbers([item], number)
+            lists.to_numbers([item], number)
         except TypeError:
             came = "a list" if type(item) is list else described(item)
             return InvalidItemError(f"expected {number.word}, but got {came}", i, WrongTypeError)
