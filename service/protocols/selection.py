@@ -21,19 +21,15 @@ def select(spec: ModelSpec, heads: Sequence[str] | None, keys: Sequence[str] | N
     """
     if heads == ALL_HEADS and keys is None:
         return spec.outputs
-    if heads == ALL_HEADS:
-        chosen, named = spec.heads, False
-    else:
-        chosen, named = _named(spec, (spec.default_head,) if heads is None else heads), True
+    chosen = spec.heads if heads == ALL_HEADS else _named(spec, (spec.default_head,) if heads is None else heads)
     if keys is None:
         return tuple((head.name, key) for head in chosen for key in head.key_names)
     _check_list("keys", keys)
     _check_keys(chosen, keys)
-    if named:
-        for head in chosen:
-            if not set(keys) & set(head.key_names):
-                reason = f"Head {head.name!r} has none of the keys {listed(keys)}; it has {listed(head.key_names)}."
-                raise UnknownKeyError(reason, head=head.name, expected=head.key_names)
+    for head in chosen if heads != ALL_HEADS else ():
+        if not set(keys) & set(head.key_names):
+            reason = f"Head {head.name!r} has none of the keys {listed(keys)}; it has {listed(head.key_names)}."
+            raise UnknownKeyError(reason, head=head.name, expected=head.key_names)
     return tuple((head.name, key) for head in chosen for key in head.key_names if key in keys)
 
 

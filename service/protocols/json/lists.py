@@ -88,6 +88,12 @@ class InvalidItemError(Exception):
     shape: tuple[int, ...] | None = None
     """The shape of the lists around the item, where it differs from the shape of the whole value."""
 
+    def position(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the item's index in each dimension of a value of this shape; empty for the value as a whole."""
+        if self.index is None:
+            return ()
+        return tuple(map(int, np.unravel_index(self.index, shape if self.shape is None else self.shape)))
+
 
 def input_error(error: type[InvalidRequestError], name: str, reason: str, **details: Any) -> InvalidRequestError:
     """Return an error about an input, with the input's name in the message and in the details."""
@@ -123,15 +129,6 @@ def flatten(value: Any) -> tuple[list[Any], tuple[int, ...]]:
 def not_a_list(item: Any, index: int, shape: tuple[int, ...]) -> InvalidItemError:
     """Return the error for an item among lists that is not a list."""
     return InvalidItemError(f"expected a list, as in the rest, but got {described(item)}", index, WrongShapeError, shape)
-
-
-def position(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Convert an index in row-major order to one index per dimension."""
-    place: list[int] = []
-    for size in reversed(shape):
-        index, inner = divmod(index, size)
-        place.append(inner)
-    return tuple(reversed(place))
 
 
 def to_array(flat: list[Any], kind: JsonType) -> Array:

@@ -31,18 +31,8 @@ from service.errors import (
     WrongTypeError,
 )
 from service.messages import described
-from service.protocols.json.lists import (
-    JSON_TYPES,
-    InvalidItemError,
-    JsonType,
-    Number,
-    flatten,
-    input_error,
-    not_a_list,
-    position,
-    to_array,
-    to_numbers,
-)
+from service.protocols.json import lists
+from service.protocols.json.lists import JSON_TYPES, InvalidItemError, JsonType, Number, input_error
 from service.types import Array, InputSpec, TensorSpec, fits
 
 _PLAIN = "?bBhHiIlLqQfd"
@@ -63,8 +53,8 @@ def decode_shaped(value: Any, spec: InputSpec, declared: tuple[int, ...] | None)
     if kind is None:
         raise UnsupportedTypeError(f"Input {spec.name!r} is {spec.dtype}, which JSON cannot carry.", input=spec.name)
     try:
-        flat, shape = flatten(value)
-        array = to_array(flat, kind)
+        flat, shape = lists.flatten(value)
+        array = lists.to_array(flat, kind)
     except (InvalidItemError, TypeError, OverflowError):
         array, shape = _decode_checked(value, spec, kind, declared)
     if declared == (-1,) and len(shape) == 1:
@@ -116,15 +106,15 @@ def _values(value: Any, spec: InputSpec, kind: JsonType, rows: Sequence[int] | N
     """Decode rows that are not null. `rows` are their indices in the request, None for all."""
     shape: tuple[int, ...] = ()
     try:
-        flat, shape = flatten(value)
+        flat, shape = lists.flatten(value)
         missing = [i for i, item in enumerate(flat) if item is None] if not spec.required else []
         if missing:
             stand_in: Any = {"string": "", "bool": False}.get(spec.dtype, 0)
             flat = [stand_in if item is None else item for item in flat]
         _check_types(flat, shape, kind)
-        array = to_array(flat, kind) if kind.number is None else _checked_numbers(flat, spec.dtype, kind.number)
+        array = lists.to_array(flat, kind) if kind.number is None else _checked_numbers(flat, spec.dtype, kind.number)
     except InvalidItemError as error:
-        _fail(spec, shape if error.shape is None else error.shape, error, rows)
+        _fail(spec, error.position(shape), error, rows)
     if missing:
         array[missing] = _missing_value(spec)
     return array, shape
@@ -143,7 +133,7 @@ def _check_types(flat: list[Any], shape: tuple[int, ...], kind: JsonType) -> Non
         return
     if list in types:
         index = _first(flat, lambda item: type(item) is not list)
-        raise not_a_list(flat[index], index, shape)
+        raise lists.not_a_list(flat[index], index, shape)
     index = _first(flat, lambda item: type(item) not in kind.types)
     if flat[index] is None:
         raise InvalidItemError(f"expected {kind.word}, but got null, and the input is required", index, MissingInputError)
@@ -163,7 +153,7 @@ def _checked_numbers(flat: list[Any], dtype: str, number: Number) -> Array:
         low, high = (f"{bound:g}" if isinstance(bound, float) else bound for bound in (number.low, number.high))
         reason = f"expected {number.word} from {low} to {high} ({dtype}), but got {flat[index]}"
         raise InvalidItemError(reason, index, OutOfRangeError)
-    return to_numbers(flat, number)
+    return lists.to_numbers(flat, number)
 
 
 def _missing_value(spec: InputSpec) -> Any:
@@ -178,11 +168,11 @@ def _first(items: list[Any], wrong: Callable[[Any], bool]) -> int:
     return next((i for i, item in enumerate(items) if wrong(item)), len(items))
 
 
-def _fail(spec: TensorSpec, shape: tuple[int, ...], error: InvalidItemError, rows: Sequence[int] | None) -> NoReturn:
+def _fail(spec: TensorSpec, position: tuple[int, ...], error: InvalidItemError, rows: Sequence[int] | None) -> NoReturn:
     row: int | None = None
     where = ""
-    if error.index is not None and shape:
-        row, *inner = position(error.index, shape)
+    if position:
+        row, *inner = position
         row = row if rows is None else rows[row]
         where = f", row {row}" + (f", position {inner}" if inner else "")
     raise error.error(f"Input {spec.name!r}{where}: {error.reason}.", input=spec.name, row=row, dtype=spec.dtype)

@@ -110,8 +110,7 @@ def decode(value: Any, tensor: TensorSpec, in_rows: bool = False) -> Array:
         flat, shape = lists.flatten(value)
         return _flat_array(flat, tensor).reshape(shape)
     except InvalidItemError as error:
-        at = () if error.index is None else lists.position(error.index, shape if error.shape is None else error.shape)
-        raise _located(error, at, tensor.name, in_rows) from None
+        raise _located(error, error.position(shape), tensor.name, in_rows) from None
 
 
 def _located(error: InvalidItemError, position: tuple[int, ...], name: str, in_rows: bool) -> InvalidRequestError:
