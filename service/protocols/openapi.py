@@ -33,12 +33,17 @@ def body(description: str, schema: dict[str, Any], media_type: str = "applicatio
 
 def members(**properties: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an object that has all of these members."""
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    return optional(**properties) | {"required": list(properties)}
 
 
-def array(items: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a list."""
-    return {"type": "array", "items": items}
+def optional(**properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object that may have these members."""
+    return {"type": "object", "properties": properties}
+
+
+def array(items: dict[str, Any], **keywords: Any) -> dict[str, Any]:
+    """Return the schema of a list; `keywords` are further members of the schema."""
+    return {"type": "array", "items": items} | keywords
 
 
 def by_name(values: dict[str, Any]) -> dict[str, Any]:
@@ -153,8 +158,8 @@ def _properties(spec: ModelSpec) -> dict[str, Any]:
         rows = {"anyOf": [_row({it: it.shape or () for it in spec.features}), {"type": "object"}]}
     elif len(spec.inputs) > 1:
         rows = _row({tensor: (tensor.shape or (-1,))[1:] for tensor in spec.inputs})
-    names = array({"enum": [head.name for head in spec.heads]}) | {"uniqueItems": True}
-    return {"instances": array(rows) | {"minItems": 1}, "heads": {"oneOf": [{"const": "*"}, names]}}
+    names = array({"enum": [head.name for head in spec.heads]}, uniqueItems=True)
+    return {"instances": array(rows, minItems=1), "heads": {"oneOf": [{"const": "*"}, names]}}
 
 
 def _row(shapes: Mapping[InputSpec, tuple[int, ...]]) -> dict[str, Any]:
@@ -169,6 +174,6 @@ def _row(shapes: Mapping[InputSpec, tuple[int, ...]]) -> dict[str, Any]:
 
 def _schema(tensor: InputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
     if shape:
-        return {"type": "array", "items": _schema(tensor, shape[1:])}
+        return array(_schema(tensor, shape[1:]))
     kind = "number" if "float" in tensor.dtype else {"string": "string", "bool": "boolean"}.get(tensor.dtype, "integer")
     return {"type": kind} if tensor.required else {"type": [kind, "null"]}

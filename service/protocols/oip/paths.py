@@ -11,6 +11,7 @@ from service.types import Encoded, Headers
 PREFIX = "/v2"
 MODEL = "/models/{model}"
 VERSION = f"{MODEL}/versions/{{version}}"
+_LENGTH = HEADER_LENGTH.lower().encode()
 
 PARAMETERS = {"type": "object", "additionalProperties": True}
 CANNOT = docs.error("What was expected, what came.")
@@ -21,7 +22,7 @@ _TENSOR: dict[str, Any] = {
     "shape": docs.array(docs.COUNT),
     "datatype": {"type": "string", "examples": ["FP32", "INT64", "BOOL", "BYTES"]},
     "parameters": PARAMETERS,
-    "data": {"type": "array", "items": {}, "description": "Nested as the shape says, or flat in row-major order."},
+    "data": docs.array({}, description="Nested as the shape says, or flat in row-major order."),
 }
 _SELECTION = "`heads` and `keys` select outputs, `timeout` is in µs, `binary_data_output` asks for bytes."
 _REQUEST = docs.members(
@@ -30,7 +31,7 @@ _REQUEST = docs.members(
     inputs=docs.array(docs.members(**_TENSOR) | {"required": ["name", "shape", "datatype"]}),
     outputs=docs.array(docs.members(name=docs.TEXT, parameters=PARAMETERS) | {"required": ["name"]}),
 ) | {"required": ["inputs"]}
-_OUTPUTS = docs.array({"type": "object", "properties": _TENSOR})
+_OUTPUTS = docs.array(docs.optional(**_TENSOR))
 _RESPONSE = docs.members(model_name=docs.TEXT, model_version=docs.TEXT, id=docs.TEXT, outputs=_OUTPUTS)
 _RESPONSE["required"] = ["model_name", "outputs"]
 _INFER: dict[str, Any] = {
@@ -63,7 +64,7 @@ _INFER: dict[str, Any] = {
 
 
 def _codec(headers: Headers) -> Codec:
-    given = headers.get(HEADER_LENGTH.lower().encode())
+    given = headers.get(_LENGTH)
     if given is None:
         return OpenInference()
     if not (given.isdigit() and len(given) <= MAX_DIGITS):
@@ -71,9 +72,9 @@ def _codec(headers: Headers) -> Codec:
     return OpenInference(int(given))
 
 
-def _path(target: str, name: str, summary: str, versions: str) -> Path:
-    about = {"description": f"Computes the requested outputs with {versions}."}
-    return Path("POST", f"{PREFIX}{target}/infer", name, summary, about | _INFER, _codec)
+def _path(target: str, name: str, served: str, versions: str) -> Path:
+    docs_of_path = {"description": f"Computes the requested outputs with {versions}."} | _INFER
+    return Path("POST", f"{PREFIX}{target}/infer", name, f"Infer with {served}", docs_of_path, _codec)
 
 
 def problem(error: HeadserveError) -> tuple[int, Encoded]:
@@ -86,8 +87,8 @@ V2 = ServingProtocol(
     prefix=PREFIX,
     tag="Open Inference Protocol",
     paths=(
-        _path(MODEL, "infer", "Infer with the served version", "the newest available version"),
-        _path(VERSION, "infer_version", "Infer with one version", "one version; 404 unless it is served"),
+        _path(MODEL, "infer", "the served version", "the newest available version"),
+        _path(VERSION, "infer_version", "one version", "one version; 404 unless it is served"),
     ),
     problem=problem,
 )

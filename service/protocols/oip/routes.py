@@ -58,8 +58,7 @@ def _is(ready: bool, word: str, **more: dict[str, Any]) -> dict[str, Any]:
 
 
 def _may_send(**members: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "properties": members}
-    return {"requestBody": {"required": False, "content": {"application/json": {"schema": schema}}}}
+    return {"requestBody": {"required": False, "content": {"application/json": {"schema": docs.optional(**members)}}}}
 
 
 _SERVER_DOCS: docs.Responses = {
@@ -89,7 +88,7 @@ _LOAD_DOCS: dict[str, Any] = {
     "responses": _CHANGED | {501: docs.error("The request brings the model's files or its configuration with it.")},
 }
 _UNLOAD_DOCS: dict[str, Any] = {
-    "openapi_extra": _may_send(parameters=docs.members(unload_dependents={"type": "boolean"}) | {"required": []}),
+    "openapi_extra": _may_send(parameters=docs.optional(unload_dependents={"type": "boolean"})),
     "responses": _CHANGED,
 }
 

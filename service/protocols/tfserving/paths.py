@@ -19,7 +19,7 @@ from service.errors import (
 from service.messages import listed
 from service.protocols import openapi as docs
 from service.protocols.protocol import JSON_TYPE, Codec, Path, ServingProtocol
-from service.protocols.tfserving.codec import Classify, MultiInference, Predict, Regress
+from service.protocols.tfserving.codec import METHODS, Classify, MultiInference, Predict, Regress
 from service.types import Encoded, Headers
 
 TIMEOUT_MS = 30_000
@@ -35,27 +35,17 @@ _NOT_NOW = docs.error("The model is not served now, it failed, or the time is ov
 _NAME = {"type": "string", "description": "Absent or empty for `serving_default`."}
 _FEATURES = {"type": "object", "description": "Feature → value or list of values."}
 
-_REQUEST: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "signature_name": _NAME,
-        "instances": {"type": "array", "minItems": 1, "items": {}, "description": "`:predict`: rows."},
-        "inputs": {"description": "`:predict`: columns, an object by input or the only input's value."},
-        "output_filter": docs.array(docs.TEXT) | {"description": "`:predict`: outputs to answer."},
-        "examples": {"type": "array", "minItems": 1, "items": _FEATURES, "description": "`:classify` and `:regress`."},
-        "context": _FEATURES | {"description": "Features that all examples share."},
-        "tasks": {
-            "type": "array",
-            "minItems": 1,
-            "description": "`:multiInference`: signatures over one input, which is `examples`, `instances` or `inputs`.",
-            "items": {
-                "type": "object",
-                "properties": {"signature_name": _NAME, "method_name": {"enum": ["classify", "regress", "predict"]}},
-            },
-        },
-    },
-}
-
+_TASK = docs.optional(signature_name=_NAME, method_name={"enum": list(METHODS)})
+_TASKS = "`:multiInference`: signatures over one input, which is `examples`, `instances` or `inputs`."
+_REQUEST = docs.optional(
+    signature_name=_NAME,
+    instances=docs.array({}, minItems=1, description="`:predict`: rows."),
+    inputs={"description": "`:predict`: columns, an object by input or the only input's value."},
+    output_filter=docs.array(docs.TEXT, description="`:predict`: outputs to answer."),
+    examples=docs.array(_FEATURES, minItems=1, description="`:classify` and `:regress`."),
+    context=_FEATURES | {"description": "Features that all examples share."},
+    tasks=docs.array(_TASK, minItems=1, description=_TASKS),
+)
 _STATUS = docs.members(
     version=docs.TEXT,
     state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
@@ -64,6 +54,7 @@ _STATUS = docs.members(
 _STATUSES = docs.members(model_version_status=docs.array(_STATUS))
 _STATUS_DOCS = {"responses": {"200": docs.body("The states.", _STATUSES), "4XX": _ERROR}}
 _MODELS = docs.members(models=docs.array(_STATUSES | {"required": ["name", "model_version_status", "version_labels"]}))
+_LIST_DOCS = {"responses": {"200": docs.body("The models.", _MODELS)}}
 _TENSORS = docs.by_name(docs.members(dtype=docs.TEXT, tensor_shape={"type": "object"}, name=docs.TEXT))
 _SIGNATURE = docs.members(inputs=_TENSORS, outputs=_TENSORS, method_name=docs.TEXT, defaults={"type": "object"})
 _METADATA = docs.members(
@@ -110,13 +101,7 @@ _PREDICTIONS = tuple(
     for verb, (codec, what) in _VERBS.items()
     for path, (name, of) in _TARGETS.items()
 )
-LIST = Path(
-    "GET",
-    "/v1/models",
-    "no_parameters",
-    "List the models and the states of their versions",
-    {"responses": {"200": docs.body("The models.", _MODELS)}},
-)
+LIST = Path("GET", "/v1/models", "no_parameters", "List the models and the states of their versions", _LIST_DOCS)
 STATUS = tuple(
     Path("GET", path, name, f"The states: {'every version' if name == 'model_only' else of}", _STATUS_DOCS)
     for path, (name, of) in _TARGETS.items()
