@@ -1,7 +1,7 @@
 """Selects the outputs of a request by heads and prediction keys, for every codec."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from service.errors import InvalidRequestError, UnknownHeadError, UnknownKeyError
 from service.messages import cut, did_you_mean, listed
@@ -46,6 +46,11 @@ def _named(spec: ModelSpec, names: Sequence[str]) -> tuple[HeadSpec, ...]:
 def _check_list(member: str, names: Sequence[str]) -> None:
     if not names:
         raise InvalidRequestError(f"{member!r} is an empty list; leave it out for the default, or name one.")
+    check_unique(member, names)
+
+
+def check_unique(member: str, names: Iterable[str]) -> None:
+    """Raise InvalidRequestError if a name is repeated in a list that is not empty."""
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise InvalidRequestError(f"{member!r} lists {cut(name)!r} {times} times; list it once.")

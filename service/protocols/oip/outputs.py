@@ -3,7 +3,6 @@
 Triton's classification extension replaces a tensor by the classes with the largest values, as `value:index[:label]`.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ import numpy as np
 from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError
 from service.messages import cut, described, did_you_mean, listed
 from service.protocols.oip.binary import datatype
-from service.protocols.selection import ALL_HEADS, select
+from service.protocols.selection import ALL_HEADS, check_unique, select
 from service.types import Array, ModelSpec, Output
 
 MAX_CLASSES = 2**31 - 1
@@ -44,9 +43,7 @@ def requested_outputs(message: Mapping[str, Any], spec: ModelSpec) -> tuple[Requ
     if heads is not None or keys is not None:
         raise RequestError("Expected either 'outputs', or the parameters 'heads' and 'keys', but got both.")
     chosen = tuple(_requested(entry, index, spec, bool(binary)) for index, entry in enumerate(entries))
-    name, times = Counter(choice.name for choice in chosen).most_common(1)[0]
-    if times > 1:
-        raise InvalidRequestError(f"'outputs' lists {name!r} {times} times; list it once.")
+    check_unique("outputs", (choice.name for choice in chosen))
     return chosen
 
 
