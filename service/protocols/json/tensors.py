@@ -59,21 +59,16 @@ def decode_shaped(value: Any, spec: InputSpec, declared: tuple[int, ...] | None)
         array, shape = _decode_checked(value, spec, kind, declared)
     if declared == (-1,) and len(shape) == 1:
         return array
-    return array.reshape(_checked_shape(shape, spec, declared))
+    if declared is not None:
+        if len(shape) == len(declared) - 1 and declared[-1] == 1:
+            shape = (*shape, 1)
+        if not fits(shape, declared):
+            reason = f"expected {_shaped(declared)}, but got {_shaped(shape)}."
+            raise input_error(WrongShapeError, spec.name, reason, expected=declared, got=shape)
+    return array.reshape(shape)
 
 
-def _checked_shape(shape: tuple[int, ...], spec: InputSpec, declared: tuple[int, ...] | None) -> tuple[int, ...]:
-    if declared is None:
-        return shape
-    if len(shape) == len(declared) - 1 and declared[-1] == 1:
-        shape = (*shape, 1)
-    if not fits(shape, declared):
-        reason = f"expected {shaped(declared)}, but got {shaped(shape)}."
-        raise input_error(WrongShapeError, spec.name, reason, expected=declared, got=shape)
-    return shape
-
-
-def shaped(shape: tuple[int, ...]) -> str:
+def _shaped(shape: tuple[int, ...]) -> str:
     """Describe a shape in a message: the number of rows, then the shape of each."""
     if not shape:
         return "one value without rows"

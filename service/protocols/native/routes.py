@@ -13,7 +13,7 @@ from service.protocols import openapi as docs
 from service.protocols.routes import json_response
 from service.types import HeadSpec, InputSpec, ModelSpec, SignatureSpec
 
-MODEL_ERRORS: docs.Responses = {404: docs.problem("There is no such model.")}
+_MODEL_ERRORS: docs.Responses = {404: docs.problem("There is no such model.")}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def router(manager: ServedModels, runtime: Callable[[], dict[str, Any]]) -> APIR
         summaries = [_summary(status, _spec(manager, status.name)) for status in manager.statuses.values()]
         return json_response(ModelList(summaries, manager.models_file, runtime(), manager.problems))
 
-    @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model", responses=MODEL_ERRORS)
+    @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model", responses=_MODEL_ERRORS)
     async def model(model: str) -> Response:
         """Heads in order (the first is the default) with kind, classes, keys and metrics; inputs; signatures; example."""
         status, spec = manager.status(model), _spec(manager, model)

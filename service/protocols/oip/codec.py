@@ -49,7 +49,9 @@ class OpenInference:
             return InferRequest(read_raw_input(body, spec), self._outputs(spec))
         header, tail = _split(body, self._header_length)
         message = parse_object(header, JSON)
-        self._id = _id(message)
+        self._id = message.get("id")
+        if self._id is not None and not isinstance(self._id, str):
+            raise RequestError(f"'id': expected a string, but got {described(self._id)}.")
         deadline = _deadline(parameters(message, "The request"))
         self._requested = requested_outputs(message, spec)
         return InferRequest(read_inputs(message.get("inputs"), spec, tail), self._outputs(spec), deadline)
@@ -85,13 +87,6 @@ def _split(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
             "send the length of the JSON in bytes, before compression."
         )
     return body[:header_length], memoryview(body)[header_length:]
-
-
-def _id(message: Mapping[str, Any]) -> str | None:
-    given = message.get("id")
-    if given is not None and not isinstance(given, str):
-        raise RequestError(f"'id': expected a string, but got {described(given)}.")
-    return given
 
 
 def _deadline(given: Mapping[str, Any]) -> float | None:

@@ -79,7 +79,6 @@ class _OnExamples(_Method):
     names: ClassVar[tuple[str, ...]]
 
     def decode(self, body: bytes, spec: ModelSpec) -> InferRequest:
-        """Decode a request. Raises RequestError."""
         message = parse_object(body, JSON)
         found = signatures.example_signature(spec, signatures.signature_name(message, spec))
         self.select(spec, found.signature, message, by_row=True)
@@ -87,7 +86,6 @@ class _OnExamples(_Method):
         return InferRequest(arrays, spec.ordered(self.outputs.values()))
 
     def select(self, spec: ModelSpec, signature: str, message: dict[str, Any], by_row: bool) -> None:  # noqa: ARG002
-        """Select the signature's outputs by their names."""
         existing = {tensor.name for tensor in spec.signatures[signature].outputs}
         if existing.isdisjoint(self.names):
             raise InvalidRequestError(
@@ -97,7 +95,6 @@ class _OnExamples(_Method):
         self.outputs = signatures.outputs_of(spec, signature, [name for name in self.names if name in existing])
 
     def member(self, response: InferResponse) -> bytes:
-        """Return the answer's member `results`."""
         return b'"results":' + self.results({name: response.outputs[output] for name, output in self.outputs.items()})
 
     @abstractmethod

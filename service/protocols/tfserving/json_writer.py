@@ -14,15 +14,13 @@ from service.errors import InvalidRequestError, UnsupportedTypeError
 from service.protocols.json import tensors
 from service.types import Array
 
-_NUMPY = orjson.OPT_SERIALIZE_NUMPY
-
 
 def text(array: Array, name: str) -> bytes:
     """Return the array of the output `name` as JSON. Raises UnsupportedTypeError for a dtype that JSON does not have."""
     if array.dtype.kind in "OS":
         return _strings(array, True) if name.endswith("_bytes") else tensors.dumped(tensors.encode(array, name))
     array = _plain(array, name)
-    written = orjson.dumps(array if array.ndim else array[()], option=_NUMPY)
+    written = orjson.dumps(array if array.ndim else array[()], option=orjson.OPT_SERIALIZE_NUMPY)
     return _with_words(written, array) if array.dtype.kind == "f" and b"n" in written else written
 
 

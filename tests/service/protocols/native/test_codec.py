@@ -145,7 +145,7 @@ def test_selection(choice, expected):
             [X],
             InvalidRequestError,
             "'heads': expected a list .* the string 'a'",
-            id="heads is no list",
+            id="heads is not a list",
         ),
         pytest.param(
             {"instances": [1], "heads": [1]},
@@ -155,7 +155,7 @@ def test_selection(choice, expected):
             id="heads are no names",
         ),
         pytest.param(
-            {"instances": [1], "keys": "*"}, [X], InvalidRequestError, "'keys': expected a list", id="keys is no list"
+            {"instances": [1], "keys": "*"}, [X], InvalidRequestError, "'keys': expected a list", id="keys is not a list"
         ),
         pytest.param(
             {"instances": [1], "heads": ["c"]}, [X], UnknownHeadError, "no head 'c'; it has 'a', 'b'", id="unknown head"
