@@ -12,8 +12,7 @@ from typing import TypeVar
 from service.auth.keys import Key
 from service.errors import InsufficientScopeError, UnauthorizedError, UnknownModelError
 from service.inference.request_context import current
-from service.lifecycle.served_models import Loaded, ServedModels
-from service.lifecycle.status import FileStatus, ModelStatus, Problem
+from service.lifecycle.served_models import FileStatus, Loaded, ModelStatus, Problem, ServedModels
 from service.messages import listed
 from service.models.options import ModelOptions
 from service.types import ModelSpec

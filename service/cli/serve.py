@@ -21,7 +21,7 @@ from rich.text import Text
 from service.settings import Settings, as_toml, load_settings, misspelled_variables
 
 if TYPE_CHECKING:
-    from service.lifecycle.status import ModelStatus
+    from service.lifecycle.served_models import ModelStatus
     from service.types import ModelSpec
 
 FOLDER = Annotated[Path | None, typer.Argument(help="Folder of the models; the same as --models.", show_default=False)]

@@ -27,18 +27,7 @@ from service.http.content_encoding import compressed, preferred_encoding
 from service.inference.request_context import RequestContext, current
 from service.lifecycle.served_models import Loaded, ServedModels
 from service.protocols.protocol import Codec, Match, error_response, send_response, unexpected
-from service.types import (
-    ASGIApp,
-    Encoded,
-    Headers,
-    InferRequest,
-    InferResponse,
-    ModelSpec,
-    Receive,
-    Scope,
-    Send,
-    nbytes,
-)
+from service.types import ASGIApp, Encoded, Headers, InferRequest, InferResponse, ModelSpec, Receive, Scope, Send, nbytes
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"
 """Request header: milliseconds that the request may take."""

@@ -10,7 +10,7 @@ from stat import S_ISREG
 from typing import NamedTuple
 
 from service.errors import ConfigError
-from service.lifecycle.status import Problem
+from service.lifecycle.served_models import Problem
 from service.runtime.saved_model import BINARY, TEXT
 
 IGNORED_PREFIXES = (".", "_", "temp-")
@@ -34,11 +34,13 @@ class Scan(NamedTuple):
         models: every model with its versions, oldest first; a model has at least one.
         unreadable: names of folders that may be models but cannot be read.
         misplaced: a problem for each folder that looks like a model or a version but cannot be served, by its path.
+        identity: device and inode of the models folder, which differ once another disk is mounted there.
     """
 
     models: dict[str, tuple[VersionOnDisk, ...]]
     unreadable: frozenset[str]
     misplaced: dict[Path, Problem]
+    identity: tuple[int, int]
 
 
 def scan(models: Path) -> Scan:
@@ -57,7 +59,7 @@ def scan(models: Path) -> Scan:
         found = {name: tuple(sorted(versions)) for name, (versions, _) in readable.items() if versions}
         one_model = not found and _model_contents(models)
         one_version = not found and _marker(models) is not None
-        models.stat()  # raises if the folder was moved away meanwhile: its models have not been removed
+        status = models.stat()  # raises if the folder was moved away meanwhile: its models have not been removed
     except OSError as error:
         raise ConfigError(f"The models folder {str(models)!r} cannot be read: {error.strerror}.") from error
     if one_version:
@@ -65,7 +67,7 @@ def scan(models: Path) -> Scan:
     if one_model and one_model[0]:
         raise ConfigError(f"{str(models)!r} is one model's folder; give the folder above it, {str(models.parent)!r}.")
     misplaced = {path: problem for _, problems in readable.values() for path, problem in problems.items()}
-    return Scan(found, frozenset(contents.keys() - readable.keys()), misplaced)
+    return Scan(found, frozenset(contents.keys() - readable.keys()), misplaced, (status.st_dev, status.st_ino))
 
 
 class Fingerprint(NamedTuple):
@@ -164,7 +166,7 @@ def _misplaced(model: Path, entries: list[Path]) -> dict[Path, Problem]:
         return {model: Problem("folder", name, message, folder=name)}
     found = {}
     for folder in sorted(entries):
-        if not folder.name.startswith(IGNORED_PREFIXES) and _is_folder(folder):
+        if not folder.name.startswith(IGNORED_PREFIXES) and os.path.isdir(folder):  # noqa: PTH112 - False if not permitted
             path = f"{name}/{_text(folder.name)}"
             if _is_version(folder):
                 message = f"{path} has no {BINARY}; put a SavedModel there, or remove the folder."
@@ -176,13 +178,6 @@ def _misplaced(model: Path, entries: list[Path]) -> dict[Path, Problem]:
 
 def _is_version(folder: Path) -> bool:
     return folder.name.isascii() and folder.name.isdigit() and int(folder.name) > 0
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # not permitted
-        return False
 
 
 def _text(name: str) -> str:

@@ -1,6 +1,6 @@
 """Verifies, loads and unloads versions in separate threads, so that nothing else waits for it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
@@ -11,8 +11,7 @@ import structlog
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, UnavailableError
 from service.lifecycle.disk import stamp
 from service.lifecycle.record import Outcome, Record
-from service.lifecycle.served_models import Loaded
-from service.lifecycle.status import State
+from service.lifecycle.served_models import Loaded, State
 from service.models.card import Card, read_card
 from service.models.options import ModelOptions
 from service.models.signing import VersionFiles, check
@@ -115,10 +114,10 @@ def _failed(record: Record, failure: Exception) -> Outcome:
     """Log the failure of an attempt, and return it."""
     expected = isinstance(failure, HeadserveError)
     error = failure.message if isinstance(failure, HeadserveError) else f"{type(failure).__name__}: {failure}"
-    outcome = Outcome(error, is_transient(failure))
-    fields = {"model": record.disk.model, "version": record.id.version, "error": outcome.error, "retry": outcome.transient}
-    log.error("model failed", **fields, exc_info=not expected)
-    return outcome
+    retry = is_transient(failure)
+    name, version = record.disk.model, record.id.version
+    log.error("model failed", model=name, version=version, error=error, retry=retry, exc_info=not expected)
+    return Outcome(error, retry)
 
 
 def is_transient(failure: Exception) -> bool:
@@ -129,15 +128,12 @@ def is_transient(failure: Exception) -> bool:
     """
     if not isinstance(failure, ModelError) or isinstance(failure, OutOfMemoryError):
         return True
-    marked = isinstance(failure, ModelLoadError) and failure.transient
-    return marked or any(map(_of_the_system, _causes(failure)))
-
-
-def _causes(failure: BaseException) -> Iterator[BaseException]:
+    if isinstance(failure, ModelLoadError) and failure.transient:
+        return True
     cause = failure.__cause__
-    while cause is not None:
-        yield cause
+    while cause is not None and not _of_the_system(cause):
         cause = cause.__cause__
+    return cause is not None
 
 
 def _of_the_system(cause: BaseException) -> bool:

@@ -25,8 +25,7 @@ from service.lifecycle.policy import Unload
 from service.lifecycle.record import Record
 from service.lifecycle.report import Reporter
 from service.lifecycle.routing import Table, VersionHandle
-from service.lifecycle.served_models import Loaded
-from service.lifecycle.status import BUSY, FileStatus, ModelStatus, Problem, State
+from service.lifecycle.served_models import BUSY, FileStatus, Loaded, ModelStatus, Problem, State
 from service.messages import did_you_mean
 from service.models.options import FILE_NAME, ModelOptions, Reader
 from service.types import ModelSpec
@@ -128,7 +127,7 @@ class Manager:
 
         The future is done when they are served; it fails with ModelLoadError or UnknownModelError.
         """
-        future = self._manual.load(model)
+        future = self._manual.request(model, unload=False)
         self.wake()
         return future
 
@@ -137,7 +136,7 @@ class Manager:
 
         The future is done when no new request gets the model; it fails with UnknownModelError.
         """
-        future = self._manual.unload(model)
+        future = self._manual.request(model, unload=True)
         self.wake()
         return future
 

@@ -30,7 +30,7 @@ class _Request:
 class ManualLoads:
     """Requests to load and unload models: queued, accepted before a scan, begun after it.
 
-    `load`, `unload` and `cancel` may be called from any thread, the other methods from the manager's only.
+    `request` and `cancel` may be called from any thread, the other methods from the manager's only.
     """
 
     def __init__(self) -> None:
@@ -41,13 +41,15 @@ class ManualLoads:
         self._begun: list[_Request] = []
         self._unloaded: set[str] = set()
 
-    def load(self, model: str) -> "Future[None]":
-        """Request that the model be served."""
-        return self._enqueue(_Request(model, unload=False))
-
-    def unload(self, model: str) -> "Future[None]":
-        """Request that the model be taken out of service."""
-        return self._enqueue(_Request(model, unload=True))
+    def request(self, model: str, *, unload: bool) -> "Future[None]":
+        """Request that the model be served, or taken out of service."""
+        request = _Request(model, unload)
+        with self._lock:
+            if self._closed:
+                request.complete(NotAvailableError(_STOPPING))
+            else:
+                self._queued.append(request)
+        return request.future
 
     def accept(self) -> None:
         """Take the requests from the queue, before the next scan of the disk."""
@@ -83,14 +85,6 @@ class ManualLoads:
             self._queued, self._accepted, self._begun = [], [], []
         for request in waiting:
             request.complete(NotAvailableError(_STOPPING))
-
-    def _enqueue(self, request: _Request) -> "Future[None]":
-        with self._lock:
-            if self._closed:
-                request.complete(NotAvailableError(_STOPPING))
-            else:
-                self._queued.append(request)
-        return request.future
 
 
 def _finished(request: _Request, models: Mapping[str, ModelVersions], table: Table) -> bool:

@@ -7,7 +7,7 @@ from service.lifecycle.disk import VersionOnDisk
 from service.lifecycle.policy import Action, Id, aspired, next_action
 from service.lifecycle.record import Record
 from service.lifecycle.routing import Route
-from service.lifecycle.status import IN_MEMORY, LabelStatus, ModelStatus, Problem, State, VersionStatus
+from service.lifecycle.served_models import IN_MEMORY, LabelStatus, ModelStatus, Problem, State, VersionStatus
 from service.models.options import ModelOptions
 
 UNLOADED = "It was unloaded on request; it is served again when it is loaded on request."

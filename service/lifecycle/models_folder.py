@@ -11,7 +11,7 @@ import watchfiles
 from service.errors import ConfigError
 from service.lifecycle.disk import FolderWatch, VersionOnDisk, scan
 from service.lifecycle.report import Reporter
-from service.lifecycle.status import Problem
+from service.lifecycle.served_models import Problem
 
 NETWORK = ("nfs", "cifs", "smb", "9p", "ceph", "gluster", "lustre", "afs", "fuse", "virtiofs", "vboxsf")
 """Prefixes of the types of file systems that do not announce changes made on other machines."""
@@ -51,10 +51,9 @@ class ModelsFolder:
         Raises:
             ConfigError: the folder cannot be read, or was replaced by an empty one: its disk is not mounted.
         """
-        found, unreadable, misplaced = scan(self._path)
+        found, unreadable, misplaced, identity = scan(self._path)
         self._reporter.unreadable(unreadable)
         found |= {name: self._found[name] for name in unreadable if name in self._found}
-        identity = _identity(self._path)
         if self._found and not found and identity != self._identity:
             raise ConfigError(f"The models folder {str(self._path)!r} was replaced by an empty one; is its disk mounted?")
         self._found, self._identity = dict(sorted(found.items())), identity
@@ -76,14 +75,6 @@ class ModelsFolder:
         self._watches = watches
         self.problems = tuple(problem for path, problem in misplaced.items() if watches[path] is None)
         self.settled = not any(watches.values())
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:  # removed since it was read
-        return None
-    return status.st_dev, status.st_ino
 
 
 class Watcher:

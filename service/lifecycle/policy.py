@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from service.lifecycle.status import State
+from service.lifecycle.served_models import State
 from service.models.options import VersionPolicy
 
 Transition: TypeAlias = Literal["availability", "resource"]

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from service.lifecycle.disk import Fingerprint, FolderWatch, VersionOnDisk
 from service.lifecycle.policy import Id, Snapshot
 from service.lifecycle.routing import VersionHandle
-from service.lifecycle.served_models import Loaded
-from service.lifecycle.status import NEXT, State
+from service.lifecycle.served_models import NEXT, Loaded, State
 from service.models.options import ModelOptions
 
 RETRY_FIRST_S = 1.0

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import structlog
 
 from service.lifecycle.record import Record
-from service.lifecycle.status import Problem, State
+from service.lifecycle.served_models import Problem, State
 from service.types import ModelSpec, TensorSpec
 
 log = structlog.get_logger("headserve.lifecycle")
@@ -76,7 +76,7 @@ def incompatible_changes(before: ModelSpec, after: ModelSpec) -> list[str]:
     """Return which inputs, heads and keys of `before` are missing or different in `after`, and its new required inputs."""
     inputs = {tensor.name: tensor for tensor in after.inputs}
     heads = {head.name: {key.name: key for key in head.keys} for head in after.heads}
-    changes = [change for tensor in before.inputs for change in _change("input", tensor.name, tensor, inputs.get(tensor.name))]
+    changes = [_change("input", tensor.name, tensor, inputs.get(tensor.name)) for tensor in before.inputs]
     known = set(before.input_names)
     changes += [f"input {name!r} is new and required" for name, new in inputs.items() if name not in known and new.required]
     for head in before.heads:
@@ -84,18 +84,16 @@ def incompatible_changes(before: ModelSpec, after: ModelSpec) -> list[str]:
         if keys is None:
             changes.append(f"head {head.name!r} is missing")
         else:
-            changes += [
-                change for key in head.keys for change in _change("key", f"{head.name}/{key.name}", key, keys.get(key.name))
-            ]
-    return changes
+            changes += [_change("key", f"{head.name}/{key.name}", key, keys.get(key.name)) for key in head.keys]
+    return [change for change in changes if change is not None]
 
 
-def _change(what: str, name: str, before: TensorSpec, after: TensorSpec | None) -> list[str]:
+def _change(what: str, name: str, before: TensorSpec, after: TensorSpec | None) -> str | None:
     if after is None:
-        return [f"{what} {name!r} is missing"]
+        return f"{what} {name!r} is missing"
     if (before.dtype, before.shape) != (after.dtype, after.shape):
-        return [f"{what} {name!r} was {_shown(before)} and is {_shown(after)}"]
-    return []
+        return f"{what} {name!r} was {_shown(before)} and is {_shown(after)}"
+    return None
 
 
 def _shown(tensor: TensorSpec) -> str:

@@ -8,15 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from service.errors import (
-    ModelLoadError,
-    NotAvailableError,
-    UnknownLabelError,
-    UnknownModelError,
-    UnknownVersionError,
-)
-from service.lifecycle.served_models import Loaded
-from service.lifecycle.status import ModelStatus
+from service.errors import ModelLoadError, NotAvailableError, UnknownLabelError, UnknownModelError, UnknownVersionError
+from service.lifecycle.served_models import Loaded, ModelStatus
 from service.messages import did_you_mean, listed
 from service.models.options import ModelOptions
 

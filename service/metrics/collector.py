@@ -11,8 +11,7 @@ from prometheus_client.registry import Collector
 from service.counters import Counts, Rejections
 from service.counters.heads import HeadCounts
 from service.counters.histogram import ROWS, Histogram
-from service.lifecycle.served_models import Loaded, ServedModels
-from service.lifecycle.status import IN_MEMORY, State, VersionStatus
+from service.lifecycle.served_models import IN_MEMORY, Loaded, ServedModels, State, VersionStatus
 from service.metrics.families import FAMILIES, Family
 from service.runtime import devices
 

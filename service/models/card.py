@@ -1,9 +1,9 @@
 """The model card of a version folder, `assets.extra/heads.json`; its schema is docs/model-card.md."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from service.errors import ModelLoadError
 from service.types import HeadSpec, InputSpec, TensorSpec
@@ -18,34 +18,20 @@ class JsonObject(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class CardTensor(JsonObject):
-    """A prediction key of a head."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...] | None
-
-
-class CardInput(CardTensor):
-    """A raw-tensor input."""
-
-    required: bool = True
-    missing: int | float | str | None = None
-
-    @model_validator(mode="after")
-    def _missing_fits(self) -> "CardInput":
-        if self.required:
-            return self
-        if self.missing is None:
-            raise ValueError("an input that is not required needs a value for 'missing'")
-        if self.shape is None or -1 in self.shape[1:]:
-            raise ValueError("an input that is not required needs a fixed shape after the batch")
-        if self.dtype != "string":
-            try:
-                float(self.missing)
-            except ValueError:
-                raise ValueError(f"'missing' is {self.missing!r}, which is not a {self.dtype}") from None
-        return self
+def _filled(tensor: InputSpec) -> InputSpec:
+    """Return the input. Raises ValueError if it is not required and its missing rows cannot be filled."""
+    if tensor.required:
+        return tensor
+    if tensor.missing is None:
+        raise ValueError("an input that is not required needs a value for 'missing'")
+    if tensor.shape is None or -1 in tensor.shape[1:]:
+        raise ValueError("an input that is not required needs a fixed shape after the batch")
+    if tensor.dtype != "string":
+        try:
+            float(tensor.missing)
+        except ValueError:
+            raise ValueError(f"'missing' is {tensor.missing!r}, which is not a {tensor.dtype}") from None
+    return tensor
 
 
 class CardHead(JsonObject):
@@ -55,7 +41,7 @@ class CardHead(JsonObject):
     kind: str
     logits_dimension: int
     classes: tuple[str, ...] | None = None
-    keys: tuple[CardTensor, ...] = Field(min_length=1)
+    keys: tuple[TensorSpec, ...] = Field(min_length=1)
     metrics: dict[str, float | str] = {}
 
 
@@ -76,7 +62,7 @@ class Card(JsonObject):
     headserve_version: str | None = None
     tensorflow_version: str | None = None
     default_head: str
-    inputs: tuple[CardInput, ...] = Field(min_length=1)
+    inputs: tuple[Annotated[InputSpec, AfterValidator(_filled)], ...] = Field(min_length=1)
     heads: tuple[CardHead, ...] = Field(min_length=1)
     metrics: dict[str, float | str] = {}
     example: dict[str, Any] | None = None
@@ -89,23 +75,10 @@ class Card(JsonObject):
         return self
 
     @property
-    def input_specs(self) -> tuple[InputSpec, ...]:
-        """The inputs, in order."""
-        return tuple(InputSpec(**tensor.model_dump()) for tensor in self.inputs)
-
-    @property
     def head_specs(self) -> tuple[HeadSpec, ...]:
         """The heads, in order."""
         return tuple(
-            HeadSpec(
-                head.name,
-                tuple(TensorSpec(**key.model_dump()) for key in head.keys),
-                head.kind,
-                head.classes,
-                head.logits_dimension,
-                head.metrics,
-            )
-            for head in self.heads
+            HeadSpec(head.name, head.keys, head.kind, head.classes, head.logits_dimension, head.metrics) for head in self.heads
         )
 
 

@@ -45,7 +45,7 @@ def layout(
     sources = _sources(signatures)
     grouped: dict[str, list[TensorSpec]] = defaultdict(list)
     for (head, key), (signature, output) in sources.items():
-        tensor = _find(signatures[signature].outputs, output)
+        tensor = next(tensor for tensor in signatures[signature].outputs if tensor.name == output)
         grouped[head].append(TensorSpec(key, tensor.dtype, tensor.shape))
     first = _first_head(grouped, sources, signatures, tensor_names)
     heads = tuple(HeadSpec(head, tuple(grouped[head])) for head in sorted(grouped, key=lambda head: (head != first, head)))
@@ -57,18 +57,17 @@ def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], c
     predict = signatures.get(PREDICT)
     if predict is None:
         raise ModelLoadError(f"The model card needs a signature 'predict'; the SavedModel has {listed(signatures)}.")
-    inputs, heads = card.input_specs, card.head_specs
+    inputs, heads = card.inputs, card.head_specs
     sources = {(head.name, key): (PREDICT, output_key(head.name, key)) for head in heads for key in head.key_names}
-    for what, in_card, in_model in (
-        ("inputs", {spec.name for spec in inputs}, {spec.name for spec in predict.inputs}),
-        ("outputs", {output for _, output in sources.values()}, {spec.name for spec in predict.outputs}),
-    ):
-        if missing := in_card - in_model:
+    names, in_model = {spec.name for spec in inputs}, {spec.name: spec for spec in predict.inputs}
+    outputs = {output for _, output in sources.values()}
+    for what, missing in (("inputs", names - in_model.keys()), ("outputs", outputs - {spec.name for spec in predict.outputs})):
+        if missing:
             raise ModelLoadError(f"The model card has {what} {listed(sorted(missing))} that signature 'predict' does not have.")
-    if missing := {spec.name for spec in predict.inputs} - {spec.name for spec in inputs}:
+    if missing := in_model.keys() - names:
         raise ModelLoadError(f"Signature 'predict' has inputs {listed(sorted(missing))} that the model card does not have.")
     for given in inputs:
-        declared = _find(predict.inputs, given.name)
+        declared = in_model[given.name]
         if given.dtype != declared.dtype or not declared.fits(given.shape):
             raise ModelLoadError(
                 f"The model card says input {given.name!r} is {given.dtype} {given.shape}; "
@@ -146,10 +145,6 @@ def _inputs(signatures: Iterable[SignatureSpec]) -> tuple[InputSpec, ...]:
                     f"and {spec.dtype} {spec.shape}; export a signature 'predict' with outputs '<head>/<key>'."
                 )
     return tuple(inputs.values())
-
-
-def _find(tensors: Iterable[TensorSpec], name: str) -> TensorSpec:
-    return next(tensor for tensor in tensors if tensor.name == name)
 
 
 def example_row(tensors: Iterable[TensorSpec]) -> dict[str, Any]:

@@ -13,9 +13,10 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from service.errors import ConfigError
 from service.messages import did_you_mean
@@ -23,7 +24,13 @@ from service.messages import did_you_mean
 FILE_NAME = "models.toml"
 
 
-class BatchingOptions(BaseModel):
+class _Table(BaseModel):
+    """A table of the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BatchingOptions(_Table):
     """How concurrent requests are batched; the names are TensorFlow Serving's.
 
     Attributes:
@@ -33,8 +40,6 @@ class BatchingOptions(BaseModel):
         allowed_batch_sizes: sizes that batches are padded to, ascending, the last being `max_batch_size`; none: no padding.
         pad_variable_length_inputs: whether inputs whose inner shapes differ are padded to the largest.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_batch_size: int = Field(default=1024, ge=1)
     batch_timeout_micros: int = Field(default=0, ge=0)
@@ -54,7 +59,7 @@ class BatchingOptions(BaseModel):
         return self
 
 
-class ComputeOptions(BaseModel):
+class ComputeOptions(_Table):
     """The devices and the precision that a model is computed with.
 
     Attributes:
@@ -63,17 +68,13 @@ class ComputeOptions(BaseModel):
         jit_compile: compile with XLA, for every allowed batch size, during warm-up.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     devices: tuple[str, ...] | None = None
     mixed_precision: bool = False
     jit_compile: bool = False
 
 
-class VersionPolicy(BaseModel):
+class VersionPolicy(_Table):
     """The versions to serve: the latest n, all, or specific ones. At most one is given."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     latest: int | None = Field(default=None, ge=1)
     all: bool = False
@@ -87,7 +88,7 @@ class VersionPolicy(BaseModel):
         return self
 
 
-class ModelOptions(BaseModel):
+class ModelOptions(_Table):
     """All options of one model.
 
     Attributes:
@@ -99,8 +100,6 @@ class ModelOptions(BaseModel):
         trusted: load without a scan: its operations may do anything, including files and Python.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     versions: VersionPolicy = VersionPolicy()
     labels: dict[str, int] = Field(default_factory=dict)
     transition: Literal["availability", "resource"] = "availability"
@@ -109,10 +108,8 @@ class ModelOptions(BaseModel):
     trusted: bool = False
 
 
-class ModelsFile(BaseModel):
+class ModelsFile(_Table):
     """The options of each model that the file names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     models: dict[str, ModelOptions] = Field(default_factory=dict)
 
@@ -131,8 +128,7 @@ def parse(text: str, name: str) -> ModelsFile:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name}: not valid TOML: {error}.") from None
     except ValidationError as error:
-        problems = (_problem(item["loc"], item["type"], item["msg"], item["input"]) for item in error.errors())
-        raise ConfigError(f"{name}: {' '.join(problems)}") from None
+        raise ConfigError(f"{name}: {' '.join(map(_problem, error.errors()))}") from None
 
 
 class Reader:
@@ -189,21 +185,18 @@ class Reader:
             self._invalid = error.message
 
 
-def _problem(loc: tuple[int | str, ...], kind: str, message: str, value: Any) -> str:
-    where = ".".join(str(part) for part in loc)
-    if kind == "extra_forbidden":
+def _problem(error: ErrorDetails) -> str:
+    loc = error["loc"]
+    where = ".".join(map(str, loc))
+    if error["type"] == "extra_forbidden":
         names = _names_at(loc[:-1])
         return f"{where}: unknown key; valid are {', '.join(names)}.{did_you_mean(str(loc[-1]), names)}"
-    return f"{where}: {message.removeprefix('Value error, ')}; got {value!r}."
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}; got {error['input']!r}."
 
 
 def _names_at(loc: tuple[int | str, ...]) -> list[str]:
-    """Return the valid keys of the table at this place."""
-    model: type[BaseModel] = ModelsFile
-    for part in loc:
-        if model is ModelsFile and part != "models":
-            model = ModelOptions  # the name of a model
-        elif str(part) in model.model_fields:
-            annotation = model.model_fields[str(part)].annotation
-            model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else model
-    return list(model.model_fields)
+    """Return the valid keys of the file, of a model in it (`models.films`), or of one of a model's tables."""
+    if not loc:
+        return list(ModelsFile.model_fields)
+    table = getattr(_DEFAULTS, str(loc[2])) if len(loc) > 2 else _DEFAULTS
+    return list(type(table).model_fields)

@@ -37,8 +37,8 @@ class VersionFiles:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.names: tuple[str, ...] = tuple(sorted(_names(folder)))
-        """Relative paths with slashes."""
+        self.names: tuple[str, ...] = tuple(sorted(_names(folder) - {SIGNATURE}))
+        """Relative paths with slashes, without the signature's."""
         self._digests: dict[str, str] = {}
 
     def size(self, name: str, listed_by: str) -> int:
@@ -91,7 +91,9 @@ def sign(folder: Path, key: Path) -> int:
     (folder / "assets.extra").mkdir(exist_ok=True)
     temporary = folder / _TEMPORARY
     temporary.unlink(missing_ok=True)
-    manifest = _manifest(VersionFiles(folder), model, version)
+    files, by = VersionFiles(folder), "the manifest"
+    listed = {name: ListedFile(bytes=files.size(name, by), sha256=files.sha256(name, by)) for name in files.names}
+    manifest = Manifest(model=model, version=version, files=listed)
     text = orjson.dumps(manifest.model_dump(), option=orjson.OPT_SORT_KEYS).decode()
     signature = base64.b64encode(private.sign(CONTEXT + text.encode())).decode()
     content = SignatureFile(schema_version=1, algorithm="ed25519", manifest=text, signature=signature)
@@ -100,14 +102,14 @@ def sign(folder: Path, key: Path) -> int:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(folder / SIGNATURE)
-    return len(manifest.files)
+    return len(listed)
 
 
 def check(files: VersionFiles, public_keys: Path) -> None:
     """Raise ModelLoadError unless one of the keys has signed these files as those of this model and version."""
     path = files.folder / SIGNATURE
     keys = read_public_keys(public_keys)
-    if SIGNATURE not in files.names:
+    if not path.is_file():
         raise ModelLoadError(f"{files.folder} is not signed, and require_signature is set. 'headserve sign' signs it.")
     try:
         content = SignatureFile.model_validate_json(path.read_bytes())
@@ -197,14 +199,6 @@ def _identity(folder: Path) -> tuple[str, int]:
     return folder.parent.name, int(folder.name)
 
 
-def _manifest(files: VersionFiles, model: str, version: int) -> Manifest:
-    names = [name for name in files.names if name != SIGNATURE]
-    listed = {
-        name: ListedFile(bytes=files.size(name, "the manifest"), sha256=files.sha256(name, "the manifest")) for name in names
-    }
-    return Manifest(model=model, version=version, files=listed)
-
-
 def _verifies(key: "Ed25519PublicKey", signature: bytes, manifest: str) -> bool:
     from cryptography.exceptions import InvalidSignature
 
@@ -215,8 +209,7 @@ def _verifies(key: "Ed25519PublicKey", signature: bytes, manifest: str) -> bool:
 
 
 def _compare(files: VersionFiles, signed: Manifest) -> None:
-    there = {name for name in files.names if name != SIGNATURE}
-    for name in sorted(there ^ signed.files.keys()):
+    for name in sorted(set(files.names) ^ signed.files.keys()):
         what = "is missing" if name in signed.files else "was added"
         raise ModelLoadError(f"{files.folder / name} {what} since the version was signed. Copy it again, or sign it again.")
     for name, expected in sorted(signed.files.items()):
@@ -224,8 +217,8 @@ def _compare(files: VersionFiles, signed: Manifest) -> None:
             raise ModelLoadError(f"{files.folder / name} was altered since the version was signed. Copy it again.")
 
 
-def _names(folder: Path) -> list[str]:
-    found: list[str] = []
+def _names(folder: Path) -> set[str]:
+    found: set[str] = set()
     try:
         for directory, folders, files in os.walk(folder, onerror=_raise):
             for name in (*folders, *files):
@@ -236,7 +229,7 @@ def _names(folder: Path) -> list[str]:
                 if name in files:
                     if not S_ISREG(mode):
                         raise ModelLoadError(f"{path} is neither a file nor a folder; remove it.")
-                    found.append(path.relative_to(folder).as_posix())
+                    found.add(path.relative_to(folder).as_posix())
     except OSError as error:
         raise ModelLoadError(f"{error.filename} cannot be read: {error.strerror}.") from error
     return found

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from service.errors import ConfigError, ModelLoadError
@@ -28,9 +28,7 @@ def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None
     Raises:
         ConfigError: there is no GPU and one is required, or TensorFlow is already initialized.
     """
-    _import_tensorflow()
-    import tensorflow as tf
-
+    tf = _tensorflow()
     if require_gpu:
         check_gpu()
     try:
@@ -46,24 +44,22 @@ def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None
 
 def check_gpu() -> None:
     """Raise ConfigError if TensorFlow finds no GPU."""
-    _import_tensorflow()
-    import tensorflow as tf
-
-    if not tf.config.list_physical_devices(GPU):
+    if not _tensorflow().config.list_physical_devices(GPU):
         raise ConfigError(
             "A GPU is required (HEADSERVE_REQUIRE_GPU), and TensorFlow finds none. Check the driver with nvidia-smi, that the "
             "container runs with --gpus all, and that 'headserve[gpu]' is installed."
         )
 
 
-def _import_tensorflow() -> None:
-    """Import TensorFlow without the information lines of its C++ libraries.
+def _tensorflow() -> Any:
+    """Return TensorFlow, imported without the information lines of its C++ libraries.
 
     TensorFlow 2.21 writes them before it reads TF_CPP_MIN_LOG_LEVEL, and no other variable switches them off.
     """
-    if "tensorflow" not in sys.modules and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") != "0":
-        with without_lines("WARNING: All log messages before absl::InitializeLog()", "I0000 "):
-            import tensorflow  # noqa: F401
+    quiet = "tensorflow" not in sys.modules and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") != "0"
+    with without_lines("WARNING: All log messages before absl::InitializeLog()", "I0000 ") if quiet else nullcontext():
+        import tensorflow as tf
+    return tf
 
 
 def enable_xla_on_cpu() -> None:

@@ -18,16 +18,22 @@ from service.errors import HeadserveError, ModelLoadError, RejectedByModelError
 from service.models.discovery import SERVING_DEFAULT
 from service.models.options import BatchingOptions, ModelOptions
 from service.models.scan import refusal
-from service.runtime.class_names import ClassNames
 from service.runtime.devices import replica_devices
 from service.runtime.saved_model import read, scanned
 from service.runtime.servable import Servable
 from service.runtime.servable import load as load_servable
 from service.runtime.warmup import Decode, example_request, recorded_requests, repeated
-from service.types import Array, InferRequest, ModelSpec, Output, TensorSpec
+from service.types import Array, HeadSpec, InferRequest, ModelSpec, Output, TensorSpec
 
 WARM_ROWS = 32
 """Rows of the larger batch that a model without `allowed_batch_sizes` is warmed up with; the smaller one has one row."""
+
+NAMED_KEYS = {
+    "multi_class": ("all_classes", "classes"),
+    "binary_class": ("all_classes", "classes"),
+    "multi_label": ("classes", ""),
+}
+"""Kind of head → the key with every class name in order, and the key with the name of `class_ids`."""
 
 log = structlog.get_logger("headserve.model")
 
@@ -43,14 +49,8 @@ def load(
 ) -> "Model":
     """Load the version in `folder`, with a replica on each device that the options name.
 
-    Args:
-        name: the model's name.
-        version: the number of the version.
-        folder: the version's folder.
-        options: how the model batches and what it computes on.
-        decode: decodes the recorded requests and the example that the model is warmed up with.
-        threads: runs at the same time on each replica; default: the number of CPUs.
-        tracer: records requests and runs.
+    `decode` decodes the requests that the model is warmed up with. `threads` runs at the same time are possible on each
+    replica; default: the number of CPUs.
 
     Raises:
         ModelLoadError: the scan has findings, TensorFlow cannot load the model, the model card is broken, or a device does
@@ -104,15 +104,9 @@ class Model:
     async def infer(
         self, request: InferRequest, deadline: float | None = None, rows: int | None = None
     ) -> Mapping[Output, Array]:
-        """Return the selected outputs, computed in one batch with those of other requests.
+        """Return the selected outputs, computed in one batch with those of other requests. Raises what `Batcher.submit` does.
 
-        Args:
-            request: checked against `spec`.
-            deadline: in seconds on the clock of `time.monotonic`.
-            rows: the request's number of rows; counted if it is not given.
-
-        Raises:
-            HeadserveError: see `Batcher.submit`.
+        `deadline` is in seconds on the clock of `time.monotonic`. Rows are counted if their number is not given.
         """
         alone = request.alone or not self._unsplittable.isdisjoint(request.outputs)
         return await self._batcher.submit(request.inputs, request.outputs, deadline, rows=rows, alone=alone)
@@ -185,7 +179,7 @@ class Model:
             odd = (output for output, array in results.items() if not array.ndim or len(array) != rows)
             self._unsplittable = self._unsplittable.union(odd)
 
-    def _checked_names(self, servable: Servable, inputs: dict[str, Array]) -> ClassNames:
+    def _checked_names(self, servable: Servable, inputs: dict[str, Array]) -> "ClassNames":
         """Return the card's class names, without those that differ from the model's own outputs for these inputs."""
         names = ClassNames(self.spec.heads)
         if not names:
@@ -210,6 +204,57 @@ class Model:
             return None
         apart_s = sum(max(self._costs_s[head] for head, _ in selection) for selection in set(selections))
         return self._all if self._cost_of_all_s <= apart_s else None
+
+
+class ClassNames:
+    """Makes string outputs from the class names of the model card: strings are TensorFlow's slowest outputs."""
+
+    def __init__(self, heads: Iterable[HeadSpec]):
+        self._names: dict[Output, Array] = {}
+        self._ids: dict[Output, Output] = {}
+        for head in heads:
+            if head.classes is None or len(head.classes) < 2 or head.kind not in NAMED_KEYS:
+                continue
+            names = np.array([name.encode() for name in head.classes], object)
+            every_name, name_of_id = NAMED_KEYS[head.kind]
+            if every_name in head.key_names:
+                self._names[head.name, every_name] = names
+            if name_of_id in head.key_names and "class_ids" in head.key_names:
+                self._names[head.name, name_of_id] = names
+                self._ids[head.name, name_of_id] = (head.name, "class_ids")
+
+    def __bool__(self) -> bool:
+        return bool(self._names)
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """The outputs that are made from names."""
+        return tuple(self._names)
+
+    def computed(self, outputs: Iterable[Output]) -> tuple[Output, ...]:
+        """Return the outputs that TensorFlow must compute for these outputs."""
+        needed = (output for output in outputs if output in self._ids or output not in self._names)
+        return tuple(dict.fromkeys(self._ids.get(output, output) for output in needed))
+
+    def written(self, results: Mapping[Output, Array], outputs: Iterable[Output], rows: int) -> dict[Output, Array]:
+        """Return the selected outputs, made from the computed ones."""
+        written = {}
+        for output in outputs:
+            names = self._names.get(output)
+            if names is None:
+                written[output] = results[output]
+            elif output in self._ids:
+                written[output] = names[results[self._ids[output]]]
+            else:
+                written[output] = np.broadcast_to(names, (rows, len(names)))
+        return written
+
+    def without(self, outputs: Iterable[Output]) -> "ClassNames":
+        """Return a copy that leaves these outputs to TensorFlow."""
+        left = ClassNames(())
+        left._names = {output: names for output, names in self._names.items() if output not in set(outputs)}
+        left._ids = {output: ids for output, ids in self._ids.items() if output in left._names}
+        return left
 
 
 def _batching(options: ModelOptions) -> BatchingOptions:

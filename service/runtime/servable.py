@@ -72,15 +72,10 @@ def load(
     compute: ComputeOptions | None = None,
     saved_model: Any = None,
 ) -> Servable:
-    """Load a version of the model `name`.
+    """Load the version in `folder`, which has variables, assets and model card.
 
-    Args:
-        name: the model's name.
-        version: the number of the version.
-        folder: the version's folder, with variables, assets and model card.
-        device: such as `GPU:0`; None leaves the choice to TensorFlow.
-        compute: options of the session.
-        saved_model: the protocol buffer to load; default: the one in the folder.
+    The device is one such as `GPU:0`; None leaves the choice to TensorFlow. `saved_model` is the protocol buffer to load;
+    default: the one in the folder.
 
     Raises:
         ModelLoadError: TensorFlow cannot load the model, or the model card is broken.
@@ -108,7 +103,6 @@ def load(
 
 
 def _graph(session: Any, spec: ModelSpec, fetches: Mapping[Output, str], outputs: tuple[Output, ...]) -> Graph:
-    """Return the graph of a selection of outputs."""
     feeds: dict[str, TensorSpec] = {}
     for key in dict.fromkeys(spec.source(output)[0] for output in outputs):
         names = spec.tensors[key].inputs

@@ -1,6 +1,7 @@
 """The server as a process, on models that our training exported, spoken to over HTTP."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,15 @@ def predict(server: Server, body: dict[str, Any], model: str = "movies") -> dict
     return response.json()
 
 
+@cache
+def loaded(version: Path) -> Any:
+    """Return the version as TensorFlow loads it; loading takes seconds."""
+    return tf.saved_model.load(str(version))
+
+
 def in_process(models: Path, name: str, signature: str = "predict") -> dict[str, np.ndarray]:
     """The same films through `tf.saved_model.load`."""
-    run = tf.saved_model.load(str(newest(models, name))).signatures[signature]
+    run = loaded(newest(models, name)).signatures[signature]
     columns = {key: [film.get(key) for film in FILMS] for key in FILMS[0]}
     tensors = {
         key: tf.constant(values) if key == "title" else tf.constant([np.nan if v is None else v for v in values], tf.float32)

@@ -7,8 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from service.errors import HeadserveError
-from service.lifecycle.served_models import ServedModels
-from service.lifecycle.status import FileStatus, ModelStatus, Problem
+from service.lifecycle.served_models import FileStatus, ModelStatus, Problem, ServedModels
 from service.protocols import openapi as docs
 from service.protocols.routes import json_response
 from service.types import HeadSpec, InputSpec, ModelSpec, SignatureSpec

@@ -7,8 +7,7 @@ from typing import Any
 from service.counters import BatchTotals, Counts
 from service.counters.histogram import Histogram
 from service.errors import HeadserveError
-from service.lifecycle.served_models import ServedModels
-from service.lifecycle.status import BUSY, ModelStatus, State, VersionStatus, each_version
+from service.lifecycle.served_models import BUSY, ModelStatus, ServedModels, State, VersionStatus, by_version
 from service.models.options import ModelOptions
 from service.protocols.oip.binary import BYTES, datatype
 from service.types import ModelSpec, TensorSpec
@@ -132,7 +131,7 @@ def _total(count: int, ns: int) -> dict[str, int]:
 
 def index(status: ModelStatus) -> list[dict[str, str]]:
     """Return the entries of a model's versions in the repository's index."""
-    return [_index_entry(status, known) for known in each_version(status.versions)]
+    return [_index_entry(status, known) for _, known in sorted(by_version(status.versions).items())]
 
 
 def _index_entry(status: ModelStatus, known: VersionStatus) -> dict[str, str]:

@@ -8,8 +8,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from service.errors import RequestError, UnknownLabelError, UnknownModelError, UnknownVersionError
-from service.lifecycle.served_models import ServedModels
-from service.lifecycle.status import ModelStatus, State, VersionStatus, each_version
+from service.lifecycle.served_models import ModelStatus, ServedModels, State, VersionStatus, by_version
 from service.protocols.protocol import Match, raw_path_of
 from service.protocols.routes import json_response
 from service.protocols.tfserving.paths import LIST, METADATA, V1, unknown_label
@@ -87,8 +86,8 @@ def _not_found(model: str, version: int | None) -> str:
 
 def version_statuses(model: ModelStatus, version: int | None = None) -> list[dict[str, Any]]:
     """Return the states of all versions, or of one, newest first; a version that was never to be served is left out."""
-    asked_for = each_version(status for status in model.versions if status.wanted or status.state != State.START)
-    return [_version(status) for status in reversed(asked_for) if version in (None, status.version)]
+    found = by_version(status for status in model.versions if status.wanted or status.state != State.START)
+    return [_version(found[number]) for number in sorted(found, reverse=True) if version in (None, number)]
 
 
 def models(statuses: Iterable[ModelStatus]) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from service.auth.model_access import AuthorizedManager
 from service.errors import InsufficientScopeError, UnauthorizedError, UnknownModelError
 from service.inference.request_context import RequestContext, current
 from service.lifecycle.manager import Manager
-from service.lifecycle.served_models import ServedModels
-from service.lifecycle.status import Problem
+from service.lifecycle.served_models import Problem, ServedModels
 from service.protocols.native.paths import NATIVE
 from tests.waiting import GENEROUS_S, until
 

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from service.cli.models import print_versions
-from service.lifecycle.status import FileStatus, LabelStatus, ModelStatus, Problem, VersionStatus
+from service.lifecycle.served_models import FileStatus, LabelStatus, ModelStatus, Problem, VersionStatus
 from service.protocols.native.routes import ModelList, ModelSummary
 
 

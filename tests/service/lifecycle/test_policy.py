@@ -1,7 +1,7 @@
 import pytest
 
 from service.lifecycle.policy import Id, Load, Snapshot, Unload, aspired, next_action
-from service.lifecycle.status import State
+from service.lifecycle.served_models import State
 from service.models.options import VersionPolicy
 
 START, LOADING, WARMING, AVAILABLE = State.START, State.LOADING, State.WARMING, State.AVAILABLE

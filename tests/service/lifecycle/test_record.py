@@ -6,7 +6,7 @@ from service.lifecycle.disk import VersionOnDisk
 from service.lifecycle.model_versions import ModelVersions
 from service.lifecycle.policy import Id
 from service.lifecycle.record import Outcome, Record, retry_delay_s
-from service.lifecycle.status import BUSY, NEXT, State
+from service.lifecycle.served_models import BUSY, NEXT, State
 from service.models.options import ModelOptions
 
 

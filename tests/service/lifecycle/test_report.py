@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from service.lifecycle.report import Reporter, incompatible_changes
-from service.lifecycle.status import Problem
+from service.lifecycle.served_models import Problem
 from service.types import HeadSpec, InputSpec, ModelSpec, TensorSpec
 
 YEAR, TITLE = InputSpec("year", "int64", (-1,)), InputSpec("title", "string", (-1,))

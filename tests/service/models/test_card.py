@@ -39,7 +39,7 @@ def write(folder, text):
 def test_members_of_a_card(tmp_path):
     card = read_card(write(tmp_path, json.dumps(CARD)))
     assert card is not None
-    assert card.input_specs[1] == InputSpec("y", "float32", (-1, 2), required=False, missing="NaN")
+    assert card.inputs[1] == InputSpec("y", "float32", (-1, 2), required=False, missing="NaN")
     (head,) = card.head_specs
     assert head.key_names == ("predictions",)
     assert head.metrics == {"average_loss": 0.5, "auc": "NaN"}

@@ -1,6 +1,6 @@
 import numpy as np
 
-from service.runtime.class_names import ClassNames
+from service.runtime.model import ClassNames
 from service.types import HeadSpec, TensorSpec
 
 

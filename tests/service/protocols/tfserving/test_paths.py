@@ -13,7 +13,7 @@ from service.errors import (
     UnknownVersionError,
     UnsupportedEncodingError,
 )
-from service.lifecycle.status import LabelStatus, ModelStatus, VersionStatus
+from service.lifecycle.served_models import LabelStatus, ModelStatus, VersionStatus
 from service.protocols.protocol import Match
 from service.protocols.tfserving.codec import Classify, MultiInference, Predict, Regress
 from service.protocols.tfserving.paths import V1

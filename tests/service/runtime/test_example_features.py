@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.models.example_features import features_by_tensor
+from service.runtime.saved_model import features_by_tensor
 from service.types import InputSpec
 
 FEATURES = (
