@@ -36,7 +36,7 @@ from service.protocols.native.paths import NATIVE
 from service.protocols.oip import routes as v2_routes
 from service.protocols.oip.paths import V2
 from service.protocols.openapi import with_keys, with_models, with_predictions
-from service.protocols.paths import PathTable
+from service.protocols.protocol import PathTable
 from service.protocols.routes import operations_router
 from service.protocols.tfserving import routes as v1_routes
 from service.protocols.tfserving.paths import TIMEOUT_MS, V1

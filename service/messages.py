@@ -1,7 +1,8 @@
-"""Parts that messages share: suggestions, lists of names, and quotations of bounded length."""
+"""Parts that messages share: suggestions, lists of names, and descriptions and quotations of bounded length."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 MAX_LENGTH = 80
 """Characters of a name that are quoted, or compared with other names: a client may send megabytes."""
@@ -23,3 +24,16 @@ def listed(names: Iterable[str]) -> str:
     names = list(names)
     text = ", ".join(repr(cut(name)) for name in names[:20])
     return (text + (f" and {len(names) - 20} more" if len(names) > 20 else "")) or "none"
+
+
+def described(value: Any) -> str:
+    """Return the type of a JSON value and a short excerpt."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"the string {value[:40]!r}{'…' if len(value) > 40 else ''}"
+    if isinstance(value, dict):
+        return f"an object with {', '.join(repr(cut(name)) for name in list(value)[:5]) or 'no members'}"
+    return f"a list of {len(value)}" if isinstance(value, list) else f"the number {value}"

@@ -15,8 +15,7 @@ from service.auth.model_access import current_key
 from service.counters import Rejections
 from service.errors import HeadserveError, RateLimitedError, UnauthorizedError
 from service.inference.request_context import RequestContext, current
-from service.protocols.error_response import error_response, send_response
-from service.protocols.paths import OPEN
+from service.protocols.protocol import OPEN, error_response, send_response
 from service.types import ASGIApp, Receive, Scope, Send
 
 CREDENTIALS = (b"x-api-key", b"authorization")

@@ -1,6 +1,6 @@
 """Answers the prediction requests of every protocol, in front of FastAPI.
 
-    match the path        service.protocols.paths, in the outermost middleware
+    match the path        service.protocols.protocol, in the outermost middleware
     permit the model      service.auth.gate.may_predict, if the server has keys
     read the body         service.bodies
     acquire the version   service.lifecycle.manager
@@ -8,7 +8,7 @@
     compute in a batch    service.batching.batcher
     encode                the codec, then a content encoding
     count                 service.counters
-    send                  service.protocols.error_response
+    send                  service.protocols.protocol
 
 FastAPI's routing, request and response objects would cost more than decoding, batching and encoding one row together.
 """
@@ -34,8 +34,7 @@ from service.counters import HUNG_UP, Rejections
 from service.errors import DeadlineExceededError, HeadserveError, OverloadedError, RequestError, TooManyRowsError
 from service.inference.request_context import RequestContext, current
 from service.lifecycle.served_models import Loaded, ServedModels
-from service.protocols.error_response import error_response, send_response, unexpected
-from service.protocols.protocol import Codec, Match
+from service.protocols.protocol import Codec, Match, error_response, send_response, unexpected
 from service.types import ASGIApp, Encoded, Headers, InferRequest, InferResponse, ModelSpec, Receive, Scope, Send, nbytes
 
 TIMEOUT_HEADER = "X-Request-Timeout-Ms"

@@ -16,7 +16,7 @@ import structlog
 from structlog.contextvars import bind_contextvars
 
 from service.inference.request_context import RequestContext, current
-from service.protocols.paths import PathTable
+from service.protocols.protocol import PathTable
 from service.types import ASGIApp, Message, Receive, Scope, Send
 
 VALID_ID = re.compile(rb"[!-~]{1,128}")

@@ -10,8 +10,7 @@ from service.bodies import ClientDisconnect
 from service.counters import Rejections
 from service.errors import ForbiddenError, HeadserveError, RequestError, UnauthorizedError, UnknownPathError, WrongMethodError
 from service.inference.request_context import current
-from service.protocols.error_response import error_response, unexpected
-from service.protocols.paths import PathTable
+from service.protocols.protocol import PathTable, error_response, unexpected
 
 Handler = Callable[[Request, Any], Awaitable[Response]]
 

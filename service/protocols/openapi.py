@@ -1,11 +1,12 @@
 """The OpenAPI document: building blocks, and what FastAPI does not write: predictions, a path for each model, and keys."""
 
+import re
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 from urllib.parse import quote
 
-from service.protocols.paths import OPEN, PathTable
+from service.protocols.protocol import OPEN, Path, PathTable
 from service.types import InputSpec, ModelSpec
 
 Responses = dict[int | str, dict[str, Any]]
@@ -32,12 +33,17 @@ def body(description: str, schema: dict[str, Any], media_type: str = "applicatio
 
 def members(**properties: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an object that has all of these members."""
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    return optional(**properties) | {"required": list(properties)}
 
 
-def array(items: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a list."""
-    return {"type": "array", "items": items}
+def optional(**properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object that may have these members."""
+    return {"type": "object", "properties": properties}
+
+
+def array(items: dict[str, Any], **keywords: Any) -> dict[str, Any]:
+    """Return the schema of a list; `keywords` are further members of the schema."""
+    return {"type": "array", "items": items} | keywords
 
 
 def by_name(values: dict[str, Any]) -> dict[str, Any]:
@@ -63,18 +69,39 @@ def with_predictions(document: dict[str, Any], paths: PathTable) -> dict[str, An
     The copy lacks the responses of FastAPI's own validation, which no route uses.
     """
     routes = deepcopy(document["paths"])
-    for operations in routes.values():
-        for operation in operations.values():
+    for methods in routes.values():
+        for operation in methods.values():
             operation["responses"].pop("422", None)
     schemas = document["components"]["schemas"]
     used = {name: schema for name, schema in schemas.items() if name not in _CHECKED}
-    return document | {"paths": routes | paths.operations(), "components": document["components"] | {"schemas": used}}
+    predictions = {
+        row.template: {row.method.lower(): _of_path(row, protocol.tag)}
+        for protocol in paths.protocols
+        for row in protocol.paths
+    }
+    return document | {"paths": routes | predictions, "components": document["components"] | {"schemas": used}}
+
+
+def _of_path(row: Path, tag: str) -> dict[str, Any]:
+    """Return the OpenAPI operation in the form in which FastAPI writes those of its routes."""
+    operation: dict[str, Any] = {
+        "tags": [tag],
+        "summary": row.summary,
+        "operationId": f"{row.name}{re.sub(r'[^a-zA-Z0-9]', '_', row.template)}_{row.method.lower()}",
+    }
+    parameters = [_parameter(name) for name in re.findall(r"\{(\w+)\}", row.template)] + [*row.docs.get("parameters", ())]
+    return operation | dict(row.docs) | ({"parameters": parameters} if parameters else {})
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    kind = "integer" if name == "version" else "string"
+    return {"name": name, "in": "path", "required": True, "schema": {"type": kind, "title": name.title()}}
 
 
 def with_models(document: dict[str, Any], models: list[ModelSpec]) -> dict[str, Any]:
     """Return a copy of the document in which every model has its own predict path, before all others."""
     generic = document["paths"]["/models/{model}/predict"]["post"]
-    own = {f"/models/{quote(spec.name, safe='')}/predict": {"post": _operation(generic, spec)} for spec in models}
+    own = {f"/models/{quote(spec.name, safe='')}/predict": {"post": _of_model(generic, spec)} for spec in models}
     return document | {"paths": own | document["paths"]}
 
 
@@ -92,7 +119,6 @@ def with_keys(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _closed(operation: dict[str, Any], path: str, ways: list[str]) -> dict[str, Any]:
-    """Return the operation with the responses to a key that is not accepted."""
     form = error if path.startswith(("/v1", "/v2")) else problem
     refused = {
         status: form(description) | {"headers": {name: {"schema": schema} for name, schema in headers.items()}}
@@ -102,7 +128,7 @@ def _closed(operation: dict[str, Any], path: str, ways: list[str]) -> dict[str, 
     return operation | {"security": [{name: []} for name in ways], "responses": operation["responses"] | refused}
 
 
-def _operation(generic: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:
+def _of_model(generic: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:
     operation = deepcopy(generic) | {
         "tags": [spec.name],
         "operationId": f"predict_{spec.name}",
@@ -111,13 +137,12 @@ def _operation(generic: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:
         "parameters": [],
     }
     content = operation["requestBody"]["content"]["application/json"]
-    content["examples"] = examples(spec)
+    content["examples"] = _examples(spec)
     content["schema"]["properties"] |= _properties(spec)
     return operation
 
 
-def examples(spec: ModelSpec) -> dict[str, Any]:
-    """Return complete requests: for the default head, for listed heads, and for all heads."""
+def _examples(spec: ModelSpec) -> dict[str, Any]:
     rows = [dict(spec.example)]
     listed = [head.name for head in spec.heads[:2]]
     return {
@@ -133,11 +158,8 @@ def _properties(spec: ModelSpec) -> dict[str, Any]:
         rows = {"anyOf": [_row({it: it.shape or () for it in spec.features}), {"type": "object"}]}
     elif len(spec.inputs) > 1:
         rows = _row({tensor: (tensor.shape or (-1,))[1:] for tensor in spec.inputs})
-    names = {"type": "array", "uniqueItems": True, "items": {"enum": [head.name for head in spec.heads]}}
-    return {
-        "instances": {"type": "array", "minItems": 1, "items": rows},
-        "heads": {"oneOf": [{"const": "*"}, names]},
-    }
+    names = array({"enum": [head.name for head in spec.heads]}, uniqueItems=True)
+    return {"instances": array(rows, minItems=1), "heads": {"oneOf": [{"const": "*"}, names]}}
 
 
 def _row(shapes: Mapping[InputSpec, tuple[int, ...]]) -> dict[str, Any]:
@@ -152,6 +174,6 @@ def _row(shapes: Mapping[InputSpec, tuple[int, ...]]) -> dict[str, Any]:
 
 def _schema(tensor: InputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
     if shape:
-        return {"type": "array", "items": _schema(tensor, shape[1:])}
+        return array(_schema(tensor, shape[1:]))
     kind = "number" if "float" in tensor.dtype else {"string": "string", "bool": "boolean"}.get(tensor.dtype, "integer")
     return {"type": kind} if tensor.required else {"type": [kind, "null"]}

@@ -1,4 +1,4 @@
-"""The interface of a protocol over HTTP: its codecs, its paths and its form of errors.
+"""The interface of a protocol over HTTP: codecs, paths and the form of errors; the table of all paths; and error responses.
 
 Each protocol is one `ServingProtocol` in its folder's `paths.py`. `service.inference.endpoint` answers its predictions.
 """
@@ -10,14 +10,25 @@ from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 
-from service.errors import HeadserveError, UnknownPathError, UnknownVersionError
-from service.types import Encoded, Headers, InferRequest, InferResponse, ModelSpec, Scope
+import structlog
+
+from service.bodies import LARGE_BYTES
+from service.errors import BodyTooLargeError, HeadserveError, RequestError, UnknownPathError, UnknownVersionError
+from service.types import Encoded, Headers, InferRequest, InferResponse, ModelSpec, Scope, Send
+
+OPEN = frozenset({"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""Paths that need no key: orchestrators have none, and these responses name no model."""
 
 JSON_TYPE = (b"content-type", b"application/json")
 """The header of a JSON response."""
 
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+"""Keeps browsers from reading a quoted request as HTML."""
+
 MAX_DIGITS = 19
 """Digits of the largest int64, for versions and byte counts."""
+
+log = structlog.get_logger("headserve.app")
 
 
 class Codec(Protocol):
@@ -113,7 +124,62 @@ class ServingProtocol:
         return re.sub(r"\{(\w+)\}", lambda found: f"(?P<{found[1]}>{self.parameters[found[1]]})", template)
 
 
+class PathTable:
+    """The paths of all protocols; the last protocol also answers the requests of every other path."""
+
+    def __init__(self, *protocols: ServingProtocol):
+        self.protocols = protocols
+        self._by_prefix = {protocol.prefix: protocol for protocol in protocols}
+
+    def find(self, scope: Scope) -> tuple[ServingProtocol, Match | None]:
+        """Return the protocol of an HTTP request, and the match if the request is a prediction."""
+        protocol = self._protocol(scope["path"])
+        if scope["method"] != "POST":
+            return protocol, None
+        match = protocol.match(scope)
+        return protocol, match if match is not None and match.path.method == "POST" else None
+
+    def method(self, scope: Scope) -> str | None:
+        """Return the method that the path of a request takes; None if the path is not in the table."""
+        match = self._protocol(scope["path"]).match(scope)
+        return None if match is None else match.path.method
+
+    def _protocol(self, path: str) -> ServingProtocol:
+        """Return the protocol by the first segment of the path, in any case."""
+        return self._by_prefix.get("/" + path[1:].partition("/")[0].lower(), self.protocols[-1])
+
+
 def raw_path_of(scope: Scope) -> str:
     """Return the path of an ASGI request as it was sent: percent-encoded, without the query."""
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
     return raw.decode("latin-1")
+
+
+def unexpected() -> HeadserveError:
+    """Return the error that a client receives for a fault of the server; the log has the traceback."""
+    return HeadserveError("An unexpected error; the server's log says more.")
+
+
+def error_response(error: HeadserveError, protocol: ServingProtocol, path: str) -> tuple[int, Encoded]:
+    """Return the status and the response for an error; log it unless the client caused it."""
+    if error.status >= 500 and not isinstance(error, RequestError):
+        log.error("request failed", path=path, code=error.code, error=error.message)
+    status, problem = protocol.problem(error)
+    headers = [*problem.headers, *error.headers, NOSNIFF]
+    if isinstance(error, BodyTooLargeError):  # the rest of the body must not be read as the next request
+        headers.append((b"connection", b"close"))
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % error.retry_after_s))
+    return status, Encoded(problem.chunks, headers)
+
+
+async def send_response(status: int, response: Encoded, send: Send) -> None:
+    """Send a response through ASGI; return once the client has received most of a large one."""
+    size = response.size
+    headers = [(b"content-length", b"%d" % size), *response.headers]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    # Each send waits until the client has received nearly all before it; the empty chunk waits for the last piece.
+    *first, last = response.chunks if size < LARGE_BYTES else (*response.chunks, b"")
+    for chunk in first:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": last})

@@ -1,7 +1,7 @@
 """Selects the outputs of a request by heads and prediction keys, for every codec."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from service.errors import InvalidRequestError, UnknownHeadError, UnknownKeyError
 from service.messages import cut, did_you_mean, listed
@@ -21,19 +21,15 @@ def select(spec: ModelSpec, heads: Sequence[str] | None, keys: Sequence[str] | N
     """
     if heads == ALL_HEADS and keys is None:
         return spec.outputs
-    if heads == ALL_HEADS:
-        chosen, named = spec.heads, False
-    else:
-        chosen, named = _named(spec, (spec.default_head,) if heads is None else heads), True
+    chosen = spec.heads if heads == ALL_HEADS else _named(spec, (spec.default_head,) if heads is None else heads)
     if keys is None:
         return tuple((head.name, key) for head in chosen for key in head.key_names)
     _check_list("keys", keys)
     _check_keys(chosen, keys)
-    if named:
-        for head in chosen:
-            if not set(keys) & set(head.key_names):
-                reason = f"Head {head.name!r} has none of the keys {listed(keys)}; it has {listed(head.key_names)}."
-                raise UnknownKeyError(reason, head=head.name, expected=head.key_names)
+    for head in chosen if heads != ALL_HEADS else ():
+        if not set(keys) & set(head.key_names):
+            reason = f"Head {head.name!r} has none of the keys {listed(keys)}; it has {listed(head.key_names)}."
+            raise UnknownKeyError(reason, head=head.name, expected=head.key_names)
     return tuple((head.name, key) for head in chosen for key in head.key_names if key in keys)
 
 
@@ -50,6 +46,11 @@ def _named(spec: ModelSpec, names: Sequence[str]) -> tuple[HeadSpec, ...]:
 def _check_list(member: str, names: Sequence[str]) -> None:
     if not names:
         raise InvalidRequestError(f"{member!r} is an empty list; leave it out for the default, or name one.")
+    check_unique(member, names)
+
+
+def check_unique(member: str, names: Iterable[str]) -> None:
+    """Raise InvalidRequestError if a name is repeated in a list that is not empty."""
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
         raise InvalidRequestError(f"{member!r} lists {cut(name)!r} {times} times; list it once.")

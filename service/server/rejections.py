@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 from service.errors import HeadserveError, RequestError, UnavailableError
-from service.protocols.error_response import NOSNIFF
 from service.protocols.native import codec as native
+from service.protocols.protocol import NOSNIFF
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -1,4 +1,6 @@
-from service.messages import cut, did_you_mean, listed
+import pytest
+
+from service.messages import cut, described, did_you_mean, listed
 
 
 def test_the_closest_name_is_suggested():
@@ -16,3 +18,19 @@ def test_long_names_are_cut_and_not_compared():
     assert cut("n" * 80) == "n" * 80
     assert cut("n" * 81) == "n" * 80 + "…"
     assert did_you_mean("n" * 81, ["n" * 80]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (1.5, "the number 1.5"),
+        ("n" * 41, f"the string '{'n' * 40}'…"),
+        ([1, 2], "a list of 2"),
+        ({}, "an object with no members"),
+        ({"x": 1, "n" * 81: 2}, f"an object with 'x', '{'n' * 80}…'"),
+    ],
+)
+def test_json_values_are_described_briefly(value, text):
+    assert described(value) == text

@@ -1,4 +1,4 @@
-"""The body of a request as a JSON object.
+"""The body of a request as a JSON object, and the two forms of its inputs.
 
 orjson reads the body. Many clients write NaN and Infinity, which JSON does not have: where a protocol accepts them, a body
 that orjson rejects and that holds such a word is read again by Python's slower parser.
@@ -10,15 +10,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from service.errors import BrokenJsonError, RequestError
-from service.protocols.json.lists import described
+from service.errors import BrokenJsonError, NoRowsError, RequestError, WrongTypeError
+from service.messages import described
 
 _WORD = re.compile(rb"NaN|Inf")
 _SHORT = re.compile(r"Inf(?!inity)")
+# An unterminated string matches as well: else the search would start again at each quote in it.
 _SHORT_OR_STRING = re.compile(r'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|\bInf\b', re.DOTALL)
-"""`Inf`, or a string, which stays unchanged. An unterminated string matches as well: else the search would start again at each
-quote in it."""
-
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NOT_A_NUMBER = ("NaN", "Infinity", "-Infinity", "nan", "inf")
 
@@ -51,6 +49,22 @@ def parse(body: bytes, dialect: Dialect) -> Any:
         raise _located(error, body, dialect) from None
 
 
+def has_rows(message: dict[str, Any]) -> bool:
+    """Return whether the inputs are rows, the member `instances`, and not columns, `inputs`. Raises RequestError."""
+    if ("instances" in message) == ("inputs" in message):
+        came = "both" if "inputs" in message else "neither"
+        raise RequestError(f"Expected either 'instances' (rows) or 'inputs' (columns), but got {came}.")
+    return "instances" in message
+
+
+def check_rows(instances: Any) -> None:
+    """Raise WrongTypeError or NoRowsError unless the member `instances` is a list of rows."""
+    if not isinstance(instances, list):
+        raise WrongTypeError(f"'instances': expected a list of rows, but got {described(instances)}.")
+    if not instances:
+        raise NoRowsError("'instances' is empty; give at least one row.")
+
+
 def _parse_words(body: bytes, dialect: Dialect) -> Any:
     """Parse with Python's parser, which reads NaN and Infinity; it limits the nesting by Python's stack."""
     try:
@@ -74,7 +88,7 @@ def _parse_words(body: bytes, dialect: Dialect) -> Any:
 
 
 def _located(error: json.JSONDecodeError, body: bytes, dialect: Dialect) -> BrokenJsonError:
-    """The error with the parser's message, line and column, and a hint for common mistakes."""
+    """Return an error with the parser's message, line and column, and a hint for common mistakes."""
     try:
         text = body.decode()
     except UnicodeDecodeError as wrong:

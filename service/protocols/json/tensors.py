@@ -30,8 +30,9 @@ from service.errors import (
     WrongShapeError,
     WrongTypeError,
 )
-from service.protocols.json.dtypes import JSON_TYPES, JsonType, Number, to_array, to_numbers
-from service.protocols.json.lists import InvalidItemError, described, flatten, input_error, not_a_list, position
+from service.messages import described
+from service.protocols.json import lists
+from service.protocols.json.lists import JSON_TYPES, InvalidItemError, JsonType, Number, input_error
 from service.types import Array, InputSpec, TensorSpec, fits
 
 _PLAIN = "?bBhHiIlLqQfd"
@@ -52,27 +53,22 @@ def decode_shaped(value: Any, spec: InputSpec, declared: tuple[int, ...] | None)
     if kind is None:
         raise UnsupportedTypeError(f"Input {spec.name!r} is {spec.dtype}, which JSON cannot carry.", input=spec.name)
     try:
-        flat, shape = flatten(value)
-        array = to_array(flat, kind)
+        flat, shape = lists.flatten(value)
+        array = lists.to_array(flat, kind)
     except (InvalidItemError, TypeError, OverflowError):
         array, shape = _decode_checked(value, spec, kind, declared)
     if declared == (-1,) and len(shape) == 1:
         return array
-    return array.reshape(_checked_shape(shape, spec, declared))
+    if declared is not None:
+        if len(shape) == len(declared) - 1 and declared[-1] == 1:
+            shape = (*shape, 1)
+        if not fits(shape, declared):
+            reason = f"expected {_shaped(declared)}, but got {_shaped(shape)}."
+            raise input_error(WrongShapeError, spec.name, reason, expected=declared, got=shape)
+    return array.reshape(shape)
 
 
-def _checked_shape(shape: tuple[int, ...], spec: InputSpec, declared: tuple[int, ...] | None) -> tuple[int, ...]:
-    if declared is None:
-        return shape
-    if len(shape) == len(declared) - 1 and declared[-1] == 1:
-        shape = (*shape, 1)
-    if not fits(shape, declared):
-        reason = f"expected {shaped(declared)}, but got {shaped(shape)}."
-        raise input_error(WrongShapeError, spec.name, reason, expected=declared, got=shape)
-    return shape
-
-
-def shaped(shape: tuple[int, ...]) -> str:
+def _shaped(shape: tuple[int, ...]) -> str:
     """Describe a shape in a message: the number of rows, then the shape of each."""
     if not shape:
         return "one value without rows"
@@ -105,15 +101,15 @@ def _values(value: Any, spec: InputSpec, kind: JsonType, rows: Sequence[int] | N
     """Decode rows that are not null. `rows` are their indices in the request, None for all."""
     shape: tuple[int, ...] = ()
     try:
-        flat, shape = flatten(value)
+        flat, shape = lists.flatten(value)
         missing = [i for i, item in enumerate(flat) if item is None] if not spec.required else []
         if missing:
             stand_in: Any = {"string": "", "bool": False}.get(spec.dtype, 0)
             flat = [stand_in if item is None else item for item in flat]
         _check_types(flat, shape, kind)
-        array = to_array(flat, kind) if kind.number is None else _checked_numbers(flat, spec.dtype, kind.number)
+        array = lists.to_array(flat, kind) if kind.number is None else _checked_numbers(flat, spec.dtype, kind.number)
     except InvalidItemError as error:
-        _fail(spec, shape if error.shape is None else error.shape, error, rows)
+        _fail(spec, error.position(shape), error, rows)
     if missing:
         array[missing] = _missing_value(spec)
     return array, shape
@@ -127,13 +123,12 @@ def _missing_row(declared: tuple[int, ...]) -> Any:
 
 
 def _check_types(flat: list[Any], shape: tuple[int, ...], kind: JsonType) -> None:
-    """Raise InvalidItemError for the first item of another type."""
     types = set(map(type, flat))
     if types <= kind.types:
         return
     if list in types:
         index = _first(flat, lambda item: type(item) is not list)
-        raise not_a_list(flat[index], index, shape)
+        raise lists.not_a_list(flat[index], index, shape)
     index = _first(flat, lambda item: type(item) not in kind.types)
     if flat[index] is None:
         raise InvalidItemError(f"expected {kind.word}, but got null, and the input is required", index, MissingInputError)
@@ -153,34 +148,33 @@ def _checked_numbers(flat: list[Any], dtype: str, number: Number) -> Array:
         low, high = (f"{bound:g}" if isinstance(bound, float) else bound for bound in (number.low, number.high))
         reason = f"expected {number.word} from {low} to {high} ({dtype}), but got {flat[index]}"
         raise InvalidItemError(reason, index, OutOfRangeError)
-    return to_numbers(flat, number)
+    return lists.to_numbers(flat, number)
 
 
 def _missing_value(spec: InputSpec) -> Any:
-    """The input's value for null, in its dtype; `"NaN"` is a float's NaN."""
+    """Return the input's value for null, in its dtype; `"NaN"` is a float's NaN."""
     if spec.dtype == "string":
         return str(spec.missing).encode()
     return float(spec.missing or 0) if "float" in spec.dtype else int(spec.missing or 0)
 
 
 def _first(items: list[Any], wrong: Callable[[Any], bool]) -> int:
-    """The index of the first wrong item; the length if there is none."""
+    """Return the index of the first wrong item; the length if there is none."""
     return next((i for i, item in enumerate(items) if wrong(item)), len(items))
 
 
-def _fail(spec: TensorSpec, shape: tuple[int, ...], error: InvalidItemError, rows: Sequence[int] | None) -> NoReturn:
-    """Raise the item's error with the input, the row and the position."""
+def _fail(spec: TensorSpec, position: tuple[int, ...], error: InvalidItemError, rows: Sequence[int] | None) -> NoReturn:
     row: int | None = None
     where = ""
-    if error.index is not None and shape:
-        row, *inner = position(error.index, shape)
+    if position:
+        row, *inner = position
         row = row if rows is None else rows[row]
         where = f", row {row}" + (f", position {inner}" if inner else "")
     raise error.error(f"Input {spec.name!r}{where}: {error.reason}.", input=spec.name, row=row, dtype=spec.dtype)
 
 
 def missing_rows(spec: InputSpec, rows: int) -> Array:
-    """The rows of an optional input that the request leaves out: one row, broadcast without copies."""
+    """Return the rows of an optional input that the request leaves out: one row, broadcast without copies."""
     one = decode([None], spec)
     return one if rows == 1 else np.broadcast_to(one, (rows, *one.shape[1:]))
 
@@ -201,7 +195,7 @@ def encode(array: Array, *name: str) -> Any:
 
 
 def dumped(value: Any) -> bytes:
-    """The JSON text of a value that may hold results of `encode`."""
+    """Return the JSON text of a value that may hold results of `encode`."""
     return orjson.dumps(value, _contiguous, orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -212,7 +206,7 @@ def _contiguous(value: Any) -> Any:
 
 
 def _texts(array: Array) -> Any:
-    """Strings as lists. A broadcast row, such as the names of classes, is converted once."""
+    """Return strings as lists. A broadcast row, such as the names of classes, is converted once."""
     if array.ndim > 1 and not array.strides[0] and len(array):
         return [_row(*array[0].ravel().tolist())] * len(array) if array.ndim == 2 else [_texts(array[0])] * len(array)
     flat = array.ravel().tolist()

@@ -15,12 +15,10 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from service.errors import InvalidInputError, OutOfRangeError, WrongTypeError
-from service.messages import cut
-from service.protocols.json.dtypes import to_bytes
-from service.protocols.json.lists import described
+from service.messages import cut, described
+from service.protocols.json.lists import to_bytes
 
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = 1, 2, 3
-_INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
 def serialized(features: Any, where: str, floats: Collection[str] = ()) -> bytes:
@@ -80,14 +78,14 @@ def _floats(values: list[Any], where: str) -> bytes:
 def _int64s(values: Iterable[int], where: str) -> bytes:
     data = bytearray()
     for value in values:
-        if not _INT64_MIN <= value <= _INT64_MAX:
+        if not -(1 << 63) <= value < 1 << 63:
             raise OutOfRangeError(f"{where}: expected a number in the range of int64, but got {value}.")
         data += _varint(value & 0xFFFF_FFFF_FFFF_FFFF)  # a negative one as its two's complement
     return bytes(data)
 
 
 def _field(number: int, data: bytes) -> bytes:
-    """A length-delimited field."""
+    """Return a length-delimited field."""
     return bytes((number << 3 | 2,)) + _varint(len(data)) + data
 
 

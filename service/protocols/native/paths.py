@@ -8,16 +8,12 @@ from service.protocols.native import codec
 from service.protocols.protocol import Codec, Path, ServingProtocol
 from service.types import Encoded, Headers
 
-_REQUEST = {
-    "type": "object",
-    "additionalProperties": False,
-    "properties": {
-        "instances": {"type": "array", "minItems": 1, "items": {}},
-        "inputs": {"type": "object"},
-        "heads": {"oneOf": [{"const": "*"}, docs.array(docs.TEXT)]},
-        "keys": docs.array(docs.TEXT),
-    },
-}
+_REQUEST = docs.optional(
+    instances=docs.array({}, minItems=1),
+    inputs={"type": "object"},
+    heads={"oneOf": [{"const": "*"}, docs.array(docs.TEXT)]},
+    keys=docs.array(docs.TEXT),
+) | {"additionalProperties": False}
 _PREDICTIONS = docs.by_name(docs.by_name({"type": "array", "minItems": 1}))
 _PREDICT: dict[str, Any] = {
     "requestBody": {
@@ -37,8 +33,9 @@ _PREDICT: dict[str, Any] = {
 }
 
 
-def _path(target: str, name: str, summary: str, description: str) -> Path:
-    return Path("POST", f"{target}/predict", name, summary, {"description": description} | _PREDICT, _codec)
+def _path(target: str, name: str, served: str, versions: str) -> Path:
+    docs_of_path = {"description": f"Computes the requested heads together, with {versions}."} | _PREDICT
+    return Path("POST", f"{target}/predict", name, f"Predict with {served}", docs_of_path, _codec)
 
 
 def _codec(_: Headers) -> Codec:
@@ -55,23 +52,13 @@ NATIVE = ServingProtocol(
     prefix="/models",
     tag="models",
     paths=(
-        _path(
-            "/models/{model}",
-            "predict",
-            "Predict with the served version",
-            "Computes the requested heads together, with the newest available version.",
-        ),
-        _path(
-            "/models/{model}/versions/{version}",
-            "predict_version",
-            "Predict with one version",
-            "Computes the requested heads with one version; 404 unless it is served.",
-        ),
+        _path("/models/{model}", "predict", "the served version", "the newest available version"),
+        _path("/models/{model}/versions/{version}", "predict_version", "one version", "one version; 404 unless it is served"),
         _path(
             "/models/{model}/labels/{label}",
             "predict_label",
-            "Predict with the version of a label",
-            "Computes the requested heads with the version of a label in `models.toml`; 503 while that version is not served.",
+            "the version of a label",
+            "the version of a label in `models.toml`; 503 while that version is not served",
         ),
     ),
     problem=problem,

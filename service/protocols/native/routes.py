@@ -12,7 +12,7 @@ from service.protocols import openapi as docs
 from service.protocols.routes import json_response
 from service.types import HeadSpec, InputSpec, ModelSpec, SignatureSpec
 
-MODEL_ERRORS: docs.Responses = {404: docs.problem("There is no such model.")}
+_MODEL_ERRORS: docs.Responses = {404: docs.problem("There is no such model.")}
 
 
 @dataclass(frozen=True)
@@ -66,33 +66,28 @@ def router(manager: ServedModels, runtime: Callable[[], dict[str, Any]]) -> APIR
     @routes.get("", response_model=ModelList, summary="List the models")
     async def models() -> Response:
         """Heads, labels and versions of every model in the folder; states, times, errors and memory of the versions."""
-        summaries = [_summary(manager, status) for status in manager.statuses.values()]
+        summaries = [_summary(status, _spec(manager, status.name)) for status in manager.statuses.values()]
         return json_response(ModelList(summaries, manager.models_file, runtime(), manager.problems))
 
-    @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model", responses=MODEL_ERRORS)
+    @routes.get("/{model}", response_model=ModelDetail, summary="Describe a model", responses=_MODEL_ERRORS)
     async def model(model: str) -> Response:
         """Heads in order (the first is the default) with kind, classes, keys and metrics; inputs; signatures; example."""
-        return json_response(_detail(manager, manager.status(model), runtime()))
+        status, spec = manager.status(model), _spec(manager, model)
+        described = {} if spec is None else {name: getattr(spec, name) for name in _OF_THE_SPEC}
+        return json_response(ModelDetail(**vars(status), **described, runtime=runtime()))
 
     return routes
 
 
-def _spec(manager: ServedModels, status: ModelStatus) -> ModelSpec | None:
+def _spec(manager: ServedModels, model: str) -> ModelSpec | None:
     """Return the specification of the served version; None if none is served."""
     try:
-        return manager.lookup(status.name).spec
+        return manager.lookup(model).spec
     except HeadserveError:
         return None
 
 
-def _summary(manager: ServedModels, status: ModelStatus) -> ModelSummary:
-    spec = _spec(manager, status)
+def _summary(status: ModelStatus, spec: ModelSpec | None) -> ModelSummary:
     if spec is None:
         return ModelSummary(**vars(status))
     return ModelSummary(**vars(status), default_head=spec.default_head, heads=tuple(head.name for head in spec.heads))
-
-
-def _detail(manager: ServedModels, status: ModelStatus, runtime: dict[str, Any]) -> ModelDetail:
-    spec = _spec(manager, status)
-    described = {} if spec is None else {name: getattr(spec, name) for name in _OF_THE_SPEC}
-    return ModelDetail(**vars(status), **described, runtime=runtime)

@@ -42,12 +42,12 @@ LENGTH_BYTES = _LENGTH.size
 
 
 def datatype(dtype: str) -> str | None:
-    """The datatype of a TensorFlow dtype; None if the protocol has none, as for `complex64`."""
+    """Return the datatype of a TensorFlow dtype; None if the protocol has none, as for `complex64`."""
     return _NAMES.get(dtype)
 
 
 def datatype_of(array: Array) -> str | None:
-    """The datatype of an array; BYTES for any array of strings or objects."""
+    """Return the datatype of an array; BYTES for any array of strings or objects."""
     return BYTES if array.dtype.kind in "OSU" else _datatype_of(array.dtype)
 
 
@@ -80,7 +80,7 @@ def read(name: str, data: memoryview, datatype: str, shape: tuple[int, ...]) -> 
 
 
 def write(array: Array, datatype: str) -> bytes | memoryview:
-    """The tensor's bytes; the array's own memory if it is contiguous and its elements have a fixed size."""
+    """Return the tensor's bytes; the array's own memory if it is contiguous and its elements have a fixed size."""
     if datatype == BYTES:
         return _written_strings(array)
     if datatype not in {BF16, BOOL}:

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 
 from service.errors import HeadserveError, RequestError, UnsupportedTypeError
+from service.messages import described
 from service.protocols.json import tensors
-from service.protocols.json.lists import described
 from service.protocols.json.reader import Dialect, parse_object
 from service.protocols.oip import binary
 from service.protocols.oip.binary import datatype_of
@@ -36,10 +36,11 @@ JSON = Dialect('{"inputs": [{"name": …, "shape": […], "datatype": …, "data
 class OpenInference:
     """The codec of one request; `decode` keeps the id and the requested outputs for `encode`."""
 
+    _id: str | None = None
+    _requested: tuple[RequestedOutput, ...] = ()
+
     def __init__(self, header_length: int | None = None):
         self._header_length = header_length
-        self._id: str | None = None
-        self._requested: tuple[RequestedOutput, ...] = ()
 
     def decode(self, body: bytes, spec: ModelSpec) -> InferRequest:
         """Decode a request and check it against the model. Raises a subclass of RequestError."""
@@ -48,7 +49,9 @@ class OpenInference:
             return InferRequest(read_raw_input(body, spec), self._outputs(spec))
         header, tail = _split(body, self._header_length)
         message = parse_object(header, JSON)
-        self._id = _id(message)
+        self._id = message.get("id")
+        if self._id is not None and not isinstance(self._id, str):
+            raise RequestError(f"'id': expected a string, but got {described(self._id)}.")
         deadline = _deadline(parameters(message, "The request"))
         self._requested = requested_outputs(message, spec)
         return InferRequest(read_inputs(message.get("inputs"), spec, tail), self._outputs(spec), deadline)
@@ -66,7 +69,7 @@ class OpenInference:
         return Encoded((header, *chunks), (_BINARY, (_HEADER, b"%d" % len(header))))
 
     def _outputs(self, spec: ModelSpec) -> tuple[Output, ...]:
-        """The requested outputs in the model's order, so that requests in different orders can be batched."""
+        """Return the requested outputs in the model's order, so that requests in different orders can be batched."""
         return spec.ordered({requested.output for requested in self._requested})
 
 
@@ -76,7 +79,6 @@ def encode_error(error: HeadserveError) -> Encoded:
 
 
 def _split(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
-    """Split a body into its JSON and the bytes after it."""
     if header_length is None:
         return body, memoryview(b"")
     if header_length > len(body):
@@ -87,15 +89,8 @@ def _split(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:
     return body[:header_length], memoryview(body)[header_length:]
 
 
-def _id(message: Mapping[str, Any]) -> str | None:
-    given = message.get("id")
-    if given is not None and not isinstance(given, str):
-        raise RequestError(f"'id': expected a string, but got {described(given)}.")
-    return given
-
-
 def _deadline(given: Mapping[str, Any]) -> float | None:
-    """The deadline of the parameter `timeout`, in seconds of `time.monotonic`; None for 0, which is no limit."""
+    """Return the deadline of the parameter `timeout`, in seconds of `time.monotonic`; None for 0, which is no limit."""
     timeout_us = given.get("timeout", 0)
     if type(timeout_us) is not int or not 0 <= timeout_us <= MAX_TIMEOUT_US:
         raise RequestError(f"The parameter timeout: expected a number of microseconds, but got {described(timeout_us)}.")
@@ -103,7 +98,7 @@ def _deadline(given: Mapping[str, Any]) -> float | None:
 
 
 def _entry(requested: RequestedOutput, array: Array, chunks: list[bytes | memoryview]) -> dict[str, Any]:
-    """The output's entry in the JSON; the bytes of a binary output are appended to `chunks`."""
+    """Return the output's entry in the JSON; the bytes of a binary output are appended to `chunks`."""
     if requested.classes:
         array = top_classes(array, requested.name, requested.classes, requested.labels)
     kind = datatype_of(array)

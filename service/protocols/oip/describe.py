@@ -1,4 +1,4 @@
-"""A model's metadata, configuration in Triton's form, and statistics."""
+"""A model's metadata, configuration in Triton's form, statistics, and entries in the repository's index."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -7,16 +7,18 @@ from typing import Any
 from service.counters import BatchTotals, Counts
 from service.counters.histogram import Histogram
 from service.errors import HeadserveError
-from service.lifecycle.served_models import ServedModels
+from service.lifecycle.served_models import BUSY, ModelStatus, ServedModels, State, VersionStatus, by_version
 from service.models.options import ModelOptions
 from service.protocols.oip.binary import BYTES, datatype
 from service.types import ModelSpec, TensorSpec
 
 PLATFORM = "tensorflow_savedmodel"
+_STATES = {State.AVAILABLE: "READY", State.UNLOADING: "UNLOADING"} | dict.fromkeys(BUSY, "LOADING")
+UNAVAILABLE = "UNAVAILABLE"
 
 
 def metadata(spec: ModelSpec, versions: Iterable[int]) -> dict[str, Any]:
-    """The model's name, the versions that are served, inputs and outputs."""
+    """Return the model's name, the versions that are served, inputs and outputs."""
     return {
         "name": spec.name,
         "versions": [str(version) for version in versions],
@@ -27,7 +29,7 @@ def metadata(spec: ModelSpec, versions: Iterable[int]) -> dict[str, Any]:
 
 
 def config(spec: ModelSpec, options: ModelOptions) -> dict[str, Any]:
-    """The model's configuration. As in Triton, shapes leave out the first dimension if the model is batched."""
+    """Return the model's configuration. As in Triton, shapes leave out the first dimension if the model is batched."""
     outputs = _outputs(spec)
     batches = all((tensor.shape or ())[:1] == (-1,) for tensor in (*spec.inputs, *outputs))
     batching = options.batching
@@ -48,12 +50,11 @@ def config(spec: ModelSpec, options: ModelOptions) -> dict[str, Any]:
 
 
 def _outputs(spec: ModelSpec) -> list[TensorSpec]:
-    """The outputs that the protocol has a datatype for."""
     return [tensor for tensor in spec.output_tensors.values() if datatype(tensor.dtype) is not None]
 
 
 def _tensor(tensor: TensorSpec) -> dict[str, Any]:
-    """The description of a tensor; an unknown rank becomes the shape [-1], since the protocol has none."""
+    """Return the description of a tensor; an unknown rank becomes the shape [-1], since the protocol has none."""
     shape = [-1] if tensor.shape is None else list(tensor.shape)
     return {"name": tensor.name, "datatype": datatype(tensor.dtype) or tensor.dtype.upper(), "shape": shape}
 
@@ -126,3 +127,17 @@ def _computed(of: BatchTotals, decoding_ns: int = 0, encoding_ns: int = 0) -> di
 
 def _total(count: int, ns: int) -> dict[str, int]:
     return {"count": count, "ns": ns}
+
+
+def index(status: ModelStatus) -> list[dict[str, str]]:
+    """Return the entries of a model's versions in the repository's index."""
+    return [_index_entry(status, known) for _, known in sorted(by_version(status.versions).items())]
+
+
+def _index_entry(status: ModelStatus, known: VersionStatus) -> dict[str, str]:
+    state, reason = _STATES.get(State(known.state), UNAVAILABLE), ""
+    if state == UNAVAILABLE and status.state == "unloaded":
+        reason = "unloaded"
+    elif state == UNAVAILABLE:
+        reason = known.error or ("not loaded yet" if known.wanted else "not asked for by the version policy")
+    return {"name": status.name, "version": str(known.version), "state": state, "reason": reason}

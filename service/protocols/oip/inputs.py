@@ -15,9 +15,9 @@ from service.errors import (
     WrongShapeError,
     WrongTypeError,
 )
-from service.messages import cut, did_you_mean, listed
+from service.messages import cut, described, did_you_mean, listed
 from service.protocols.json import tensors
-from service.protocols.json.lists import MAX_RANK, described, input_error
+from service.protocols.json.lists import MAX_RANK, input_error
 from service.protocols.oip import binary
 from service.protocols.oip.binary import BYTES, WIRE, datatype
 from service.protocols.oip.outputs import parameters
@@ -85,7 +85,6 @@ def _sized(shape: tuple[int, ...], elements: int, tensor: InputSpec) -> tuple[in
 
 
 def _tensor(entry: Any, index: int, known: Mapping[str, InputSpec], arrays: Mapping[str, Array]) -> InputSpec:
-    """Find the input of an entry by its name."""
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise RequestError(f"'inputs', tensor {index}: expected an object with a 'name', but got {described(entry)}.")
     name = entry["name"]
@@ -107,7 +106,7 @@ def _datatype(tensor: InputSpec) -> str:
 
 
 def _shape(entry: Mapping[str, Any], tensor: InputSpec) -> tuple[int, ...]:
-    """The entry's shape, after its datatype and shape were checked against the model."""
+    """Return the entry's shape, after its datatype and shape were checked against the model."""
     kind, given = _datatype(tensor), entry.get("datatype")
     if given != kind:
         came = described(given) if "datatype" in entry else "none"
@@ -126,7 +125,7 @@ def _shape(entry: Mapping[str, Any], tensor: InputSpec) -> tuple[int, ...]:
 
 
 def _fitting(shape: tuple[int, ...], tensor: InputSpec) -> tuple[int, ...]:
-    """The shape with the model's rank: a last size of 1 may be left out."""
+    """Return the shape with the model's rank: a last size of 1 may be left out."""
     if tensor.shape is None:
         return shape
     whole = (*shape, 1) if len(shape) == len(tensor.shape) - 1 and tensor.shape[-1] == 1 else shape
@@ -137,7 +136,7 @@ def _fitting(shape: tuple[int, ...], tensor: InputSpec) -> tuple[int, ...]:
 
 
 def _binary_size(entry: Mapping[str, Any], tensor: InputSpec) -> int | None:
-    """The number of the entry's bytes after the JSON; None if its data are in the JSON."""
+    """Return the number of the entry's bytes after the JSON; None if its data are in the JSON."""
     given = parameters(entry, f"Input {tensor.name!r}")
     if "shared_memory_region" in given:
         raise UnsupportedFeatureError(f"Input {tensor.name!r}: shared memory is not supported; send the values.")
@@ -175,13 +174,13 @@ def _from_json(entry: Mapping[str, Any], tensor: InputSpec, shape: tuple[int, ..
 
 
 def _nested(data: list[Any]) -> bool:
-    """Whether the data hold lists, judged by the first value, or by all if the first row is null."""
+    """Return whether the data hold lists, judged by the first value, or by all if the first row is null."""
     first = data[0] if data else None
     return type(first) is list or (first is None and list in set(map(type, data)))
 
 
 def _complete(arrays: dict[str, Array], spec: ModelSpec) -> dict[str, Array]:
-    """The arrays in the model's order with optional inputs filled in. Raises for a missing input or unequal rows."""
+    """Return the arrays in the model's order with optional inputs filled in. Raises for a missing input or unequal rows."""
     rows: int | None = None
     for tensor in spec.inputs:
         if tensor.required and tensor.name not in arrays:

@@ -3,17 +3,15 @@
 Triton's classification extension replaces a tensor by the classes with the largest values, as `value:index[:label]`.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError
-from service.messages import cut, did_you_mean, listed
-from service.protocols.json.lists import described
+from service.messages import cut, described, did_you_mean, listed
 from service.protocols.oip.binary import datatype
-from service.protocols.selection import ALL_HEADS, select
+from service.protocols.selection import ALL_HEADS, check_unique, select
 from service.types import Array, ModelSpec, Output
 
 MAX_CLASSES = 2**31 - 1
@@ -33,7 +31,7 @@ class RequestedOutput(NamedTuple):
 
 
 def requested_outputs(message: Mapping[str, Any], spec: ModelSpec) -> tuple[RequestedOutput, ...]:
-    """The outputs in the requested order. Raises a subclass of RequestError."""
+    """Return the outputs in the requested order. Raises a subclass of RequestError."""
     given = parameters(message, "The request")
     binary = flag(given, "binary_data_output", "The request")
     entries = message.get("outputs")
@@ -45,16 +43,14 @@ def requested_outputs(message: Mapping[str, Any], spec: ModelSpec) -> tuple[Requ
     if heads is not None or keys is not None:
         raise RequestError("Expected either 'outputs', or the parameters 'heads' and 'keys', but got both.")
     chosen = tuple(_requested(entry, index, spec, bool(binary)) for index, entry in enumerate(entries))
-    name, times = Counter(choice.name for choice in chosen).most_common(1)[0]
-    if times > 1:
-        raise InvalidRequestError(f"'outputs' lists {name!r} {times} times; list it once.")
+    check_unique("outputs", (choice.name for choice in chosen))
     return chosen
 
 
 def all_outputs(
     spec: ModelSpec, heads: Any = ALL_HEADS, keys: list[str] | None = None, *, binary: bool = False
 ) -> tuple[RequestedOutput, ...]:
-    """Unchanged tensors of these heads and keys; all heads leave out outputs that the protocol has no datatype for."""
+    """Return the tensors of these heads and keys; all heads leave out outputs that the protocol has no datatype for."""
     outputs, tensors = select(spec, heads, keys), spec.output_tensors
     if heads == ALL_HEADS and keys is None:
         outputs = tuple(output for output in outputs if datatype(tensors[output].dtype) is not None)
@@ -62,7 +58,7 @@ def all_outputs(
 
 
 def parameters(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    """The entry's `parameters`. Raises RequestError."""
+    """Return the entry's `parameters`. Raises RequestError."""
     given = entry.get("parameters", {})
     if not isinstance(given, dict):
         raise RequestError(f"{where}: expected 'parameters' to be an object, but got {described(given)}.")
@@ -70,7 +66,7 @@ def parameters(entry: Mapping[str, Any], where: str) -> Mapping[str, Any]:
 
 
 def flag(given: Mapping[str, Any], name: str, where: str) -> bool | None:
-    """A boolean parameter; None if it is absent. Raises RequestError."""
+    """Return a boolean parameter; None if it is absent. Raises RequestError."""
     value = given.get(name)
     if value is not None and not isinstance(value, bool):
         raise RequestError(f"{where}: expected the parameter {name} to be true or false, but got {described(value)}.")
@@ -105,7 +101,7 @@ def _classes(given: Mapping[str, Any], where: str) -> int:
 
 
 def _names(given: Mapping[str, Any], name: str) -> list[str] | None:
-    """Names from a list or a comma-separated string, since many clients cannot send lists as parameters."""
+    """Return names from a list or a comma-separated string, since many clients cannot send lists as parameters."""
     value = given.get(name)
     if isinstance(value, str):
         return [part.strip() for part in value.split(",")] if value.strip() != ALL_HEADS else None
@@ -137,7 +133,7 @@ def top_classes(array: Array, name: str, count: int, labels: Sequence[str]) -> A
 
 
 def _largest_first(values: Array) -> Array:
-    """The indices of each row's values in descending order, stable, NaN last."""
+    """Return the indices of each row's values in descending order, stable, NaN last."""
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), -np.inf, values)
     last = values.shape[1] - 1

@@ -19,22 +19,11 @@ import numpy as np
 import orjson
 
 from service.errors import InvalidRequestError, RequestError
-from service.messages import listed
-from service.protocols.json.lists import described
+from service.messages import described, listed
 from service.protocols.json.reader import parse_object
 from service.protocols.protocol import JSON_TYPE
-from service.protocols.tfserving import inputs, json_writer
-from service.protocols.tfserving.signatures import (
-    CLASSES,
-    JSON,
-    SCORES,
-    VALUES,
-    example_signature,
-    is_declared,
-    outputs_of,
-    selected_outputs,
-    signature_name,
-)
+from service.protocols.tfserving import inputs, json_writer, signatures
+from service.protocols.tfserving.signatures import CLASSES, JSON, SCORES, VALUES
 from service.types import Array, Encoded, InferRequest, InferResponse, ModelSpec, Output, TensorSpec
 
 
@@ -49,7 +38,7 @@ class _Method(ABC):
 
     @abstractmethod
     def member(self, response: InferResponse) -> bytes:
-        """The answer's member with the values. Raises InvalidRequestError for outputs of an unexpected shape."""
+        """Return the answer's member with the values. Raises InvalidRequestError for outputs of an unexpected shape."""
 
     def encode(self, response: InferResponse) -> Encoded:
         """Encode the answer. Raises InvalidRequestError for outputs of an unexpected shape."""
@@ -57,26 +46,26 @@ class _Method(ABC):
 
 
 class Predict(_Method):
-    """The codec of one `:predict` request, for any signature; the answer is by row or by column as the request was."""
+    """The codec of a `:predict` request, for any signature; the answer is by row or by column as the request was."""
 
     _by_row: bool
 
     def decode(self, body: bytes, spec: ModelSpec) -> InferRequest:
         """Decode a request with the signature's dtypes and any shapes. Raises RequestError."""
         message = parse_object(body, JSON)
-        signature = signature_name(message, spec)
+        signature = signatures.signature_name(message, spec)
         tensors = spec.signatures[signature].inputs
         arrays = inputs.read(message, tensors, signature)
         self.select(spec, signature, message, by_row="instances" in message)
-        return InferRequest(arrays, spec.ordered(self.outputs.values()), alone=not is_declared(arrays, tensors))
+        return InferRequest(arrays, spec.ordered(self.outputs.values()), alone=not signatures.is_declared(arrays, tensors))
 
     def select(self, spec: ModelSpec, signature: str, message: dict[str, Any], by_row: bool) -> None:
         """Select the signature's outputs by `output_filter`."""
-        self.outputs = selected_outputs(message.get("output_filter"), spec, signature)
+        self.outputs = signatures.selected_outputs(message.get("output_filter"), spec, signature)
         self._by_row = by_row
 
     def member(self, response: InferResponse) -> bytes:
-        """The answer's member `predictions` or `outputs`."""
+        """Return the answer's member `predictions` or `outputs`."""
         arrays = [(name, response.outputs[output]) for name, output in self.outputs.items()]
         if self._by_row:
             return b'"predictions":' + json_writer.by_row(arrays)
@@ -90,30 +79,27 @@ class _OnExamples(_Method):
     names: ClassVar[tuple[str, ...]]
 
     def decode(self, body: bytes, spec: ModelSpec) -> InferRequest:
-        """Decode a request. Raises RequestError."""
         message = parse_object(body, JSON)
-        found = example_signature(spec, signature_name(message, spec))
+        found = signatures.example_signature(spec, signatures.signature_name(message, spec))
         self.select(spec, found.signature, message, by_row=True)
         arrays = {found.input: inputs.read_examples(message, found.floats)}
         return InferRequest(arrays, spec.ordered(self.outputs.values()))
 
     def select(self, spec: ModelSpec, signature: str, message: dict[str, Any], by_row: bool) -> None:  # noqa: ARG002
-        """Select the signature's outputs by their names."""
         existing = {tensor.name for tensor in spec.signatures[signature].outputs}
         if existing.isdisjoint(self.names):
             raise InvalidRequestError(
                 f"Expected a {self.kind} signature with outputs {listed(self.names)}, but {signature!r} has "
                 f"{listed(sorted(existing))}."
             )
-        self.outputs = outputs_of(spec, signature, [name for name in self.names if name in existing])
+        self.outputs = signatures.outputs_of(spec, signature, [name for name in self.names if name in existing])
 
     def member(self, response: InferResponse) -> bytes:
-        """The answer's member `results`."""
         return b'"results":' + self.results({name: response.outputs[output] for name, output in self.outputs.items()})
 
     @abstractmethod
     def results(self, outputs: dict[str, Array]) -> bytes:
-        """The results as JSON."""
+        """Return the results as JSON."""
 
 
 class Classify(_OnExamples):
@@ -123,7 +109,7 @@ class Classify(_OnExamples):
     names = (CLASSES, SCORES)
 
     def results(self, outputs: dict[str, Array]) -> bytes:
-        """The labels and scores as JSON."""
+        """Return the labels and scores as JSON."""
         for name, array in outputs.items():
             if array.ndim != 2:
                 raise InvalidRequestError(f"Expected {name!r} to be [batch, classes], but its shape is {list(array.shape)}.")
@@ -147,7 +133,7 @@ class Regress(_OnExamples):
     names = (VALUES,)
 
     def results(self, outputs: dict[str, Array]) -> bytes:
-        """The numbers as JSON."""
+        """Return the numbers as JSON."""
         array = outputs[VALUES]
         if array.ndim == 0 or array.size != len(array):
             raise InvalidRequestError(f"Expected {VALUES!r} to be [batch] or [batch, 1], but its shape is {list(array.shape)}.")
@@ -155,7 +141,6 @@ class Regress(_OnExamples):
 
 
 METHODS: dict[str, type[_Method]] = {"classify": Classify, "regress": Regress, "predict": Predict}
-_METHOD_PREFIX = "tensorflow/serving/"
 
 
 class _Task(NamedTuple):
@@ -180,16 +165,15 @@ class MultiInference:
             raise RequestError(f"Expected one of 'examples', 'instances' and 'inputs', but got {listed(forms)}.")
         self._tasks = _tasks(message.get("tasks"), spec)
         names = [task.signature for task in self._tasks]
-        arrays: dict[str, Array]
         if forms == ["examples"]:
-            found = [example_signature(spec, name, None) for name in names]
+            found = [signatures.example_signature(spec, name, None) for name in names]
             rows = inputs.read_examples(message, {feature for each in found for feature in each.floats})
             arrays = {each.input: rows for each in found}  # signatures may name the same input differently
             names, alone = [each.signature for each in found], False
         else:
             tensors = _common_inputs(names, spec)
             arrays = inputs.read(message, tensors, names[0])
-            alone = not is_declared(arrays, tensors)
+            alone = not signatures.is_declared(arrays, tensors)
         for name, task in zip(names, self._tasks, strict=True):
             task.codec.select(spec, name, task.given, by_row=forms != ["inputs"])
         outputs = dict.fromkeys(output for task in self._tasks for output in task.codec.outputs.values())
@@ -197,13 +181,11 @@ class MultiInference:
 
     def encode(self, response: InferResponse) -> Encoded:
         """Encode the results. Raises InvalidRequestError for outputs of an unexpected shape."""
-        results = [
-            orjson.dumps({"signature_name": task.signature, "method_name": task.method})[:-1]
-            + b","
-            + task.codec.member(response)
-            for task in self._tasks
-        ]
-        return Encoded((b'{"results":[', b"},".join(results), b"}]}"), (JSON_TYPE,))
+        results = []
+        for task in self._tasks:
+            head = orjson.dumps({"signature_name": task.signature, "method_name": task.method})
+            results.append(head[:-1] + b"," + task.codec.member(response) + b"}")
+        return Encoded((b'{"results":[', b",".join(results), b"]}"), (JSON_TYPE,))
 
 
 def _tasks(given: Any, spec: ModelSpec) -> list[_Task]:
@@ -213,9 +195,9 @@ def _tasks(given: Any, spec: ModelSpec) -> list[_Task]:
     for i, task in enumerate(given):
         if not isinstance(task, dict):
             raise InvalidRequestError(f"'tasks', {i}: expected an object, but got {described(task)}.")
-        name = signature_name(task, spec)
+        name = signatures.signature_name(task, spec)
         method = task.get("method_name", "predict")
-        short = method.removeprefix(_METHOD_PREFIX) if isinstance(method, str) else None
+        short = method.removeprefix("tensorflow/serving/") if isinstance(method, str) else None
         if short not in METHODS:
             raise InvalidRequestError(
                 f"'tasks', {i}: expected a 'method_name' of {listed(METHODS)}, but got {described(method)}."
@@ -226,9 +208,8 @@ def _tasks(given: Any, spec: ModelSpec) -> list[_Task]:
     return list(tasks.values())
 
 
-def _common_inputs(signatures: list[str], spec: ModelSpec) -> Sequence[TensorSpec]:
-    """The inputs that all signatures share. Raises InvalidRequestError if they differ."""
-    first, *rest = signatures
+def _common_inputs(names: list[str], spec: ModelSpec) -> Sequence[TensorSpec]:
+    first, *rest = names
     tensors = spec.signatures[first].inputs
     for name in rest:
         others = spec.signatures[name].inputs

@@ -19,14 +19,14 @@ from service.errors import (
     MissingInputError,
     NoRowsError,
     OutOfRangeError,
-    RequestError,
     UnknownInputError,
     UnsupportedTypeError,
     WrongTypeError,
 )
-from service.messages import cut, did_you_mean, listed
-from service.protocols.json.dtypes import NUMBERS, Number, is_base64, to_numbers, to_strings
-from service.protocols.json.lists import InvalidItemError, described, flatten, input_error, position
+from service.messages import cut, described, did_you_mean, listed
+from service.protocols.json import lists
+from service.protocols.json.lists import NUMBERS, InvalidItemError, Number, input_error, is_base64
+from service.protocols.json.reader import check_rows, has_rows
 from service.protocols.json.tf_example import serialized
 from service.types import Array, TensorSpec
 
@@ -36,22 +36,15 @@ MAX_SHARED_BYTES = 2**25
 
 def read(message: dict[str, Any], inputs: Sequence[TensorSpec], signature: str) -> dict[str, Array]:
     """Decode the signature's inputs. Raises RequestError."""
-    if ("instances" in message) == ("inputs" in message):
-        came = "both" if "inputs" in message else "neither"
-        raise RequestError(f"Expected either 'instances' (rows) or 'inputs' (columns), but got {came}.")
+    by_row = has_rows(message)
     if not inputs:
         raise InvalidRequestError(f"Failed to get input map for signature: {signature}")
-    if "instances" in message:
-        return read_rows(message["instances"], inputs)
-    return read_columns(message["inputs"], inputs)
+    return _rows(message["instances"], inputs) if by_row else _columns(message["inputs"], inputs)
 
 
-def read_rows(instances: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
+def _rows(instances: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Decode a list of rows: values of the only input, or objects with exactly the inputs."""
-    if not isinstance(instances, list):
-        raise WrongTypeError(f"'instances': expected a list of rows, but got {described(instances)}.")
-    if not instances:
-        raise NoRowsError("'instances' is empty; give at least one row.")
+    check_rows(instances)
     if type(instances[0]) is not dict or is_base64(instances[0]):
         if len(inputs) > 1:
             reason = f"'instances' is a list of values, but the signature has {len(inputs)} inputs"
@@ -70,7 +63,7 @@ def read_rows(instances: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
     return arrays
 
 
-def read_columns(given: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
+def _columns(given: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
     """Decode an object of columns, or the value of the only input; other names are ignored."""
     if type(given) is not dict or is_base64(given):
         if len(inputs) > 1:
@@ -114,15 +107,14 @@ def decode(value: Any, tensor: TensorSpec, in_rows: bool = False) -> Array:
     """Convert a JSON value to an array of the value's shape. Raises InvalidInputError, UnsupportedTypeError."""
     shape: tuple[int, ...] = ()
     try:
-        flat, shape = flatten(value)
+        flat, shape = lists.flatten(value)
         return _flat_array(flat, tensor).reshape(shape)
     except InvalidItemError as error:
-        at = () if error.index is None else position(error.index, shape if error.shape is None else error.shape)
-        raise _located(error, at, tensor.name, in_rows) from None
+        raise _located(error, error.position(shape), tensor.name, in_rows) from None
 
 
 def _located(error: InvalidItemError, position: tuple[int, ...], name: str, in_rows: bool) -> InvalidRequestError:
-    """The error with the place of the item. By row, the first index of the position is the row."""
+    """Return the error with the place of the item. By row, the first index of the position is the row."""
     row, *inner = (position or (0,)) if in_rows else (None, *position)
     reason = f"position {inner}: {error.reason}." if inner else f"{error.reason}."
     if row is None:
@@ -132,28 +124,23 @@ def _located(error: InvalidItemError, position: tuple[int, ...], name: str, in_r
 
 
 def _flat_array(flat: list[Any], tensor: TensorSpec) -> Array:
-    """Convert a flat list. Raises InvalidItemError, UnsupportedTypeError."""
     number = NUMBERS.get(tensor.dtype)
     if number is not None:
         try:
-            return to_numbers(flat, number)
+            return lists.to_numbers(flat, number)
         except (TypeError, OverflowError):
             raise _wrong_number(flat, number, tensor.dtype) from None
     if tensor.dtype == "string":
-        return to_strings(flat)
-    if tensor.dtype != "bool":
-        raise UnsupportedTypeError(f"Input {tensor.name!r} is {tensor.dtype}, which JSON cannot carry.", input=tensor.name)
-    if not set(map(type, flat)) <= {bool}:
-        index = next(i for i, item in enumerate(flat) if type(item) is not bool)
-        raise InvalidItemError(f"expected true or false, but got {described(flat[index])}", index, WrongTypeError)
-    return np.array(flat, np.bool_)
+        return lists.to_strings(flat)
+    if tensor.dtype == "bool":
+        return lists.to_booleans(flat)
+    raise UnsupportedTypeError(f"Input {tensor.name!r} is {tensor.dtype}, which JSON cannot carry.", input=tensor.name)
 
 
 def _wrong_number(flat: list[Any], number: Number, dtype: str) -> InvalidItemError:
-    """The error for the first item that is not a number of this kind."""
     for i, item in enumerate(flat):
         try:
-            to_numbers([item], number)
+            lists.to_numbers([item], number)
         except TypeError:
             came = "a list" if type(item) is list else described(item)
             return InvalidItemError(f"expected {number.word}, but got {came}", i, WrongTypeError)
@@ -164,7 +151,6 @@ def _wrong_number(flat: list[Any], number: Number, dtype: str) -> InvalidItemErr
 
 
 def _reject_row(instances: list[Any], inputs: Sequence[TensorSpec]) -> NoReturn:
-    """Raise for the first row that does not have exactly the inputs."""
     names = [tensor.name for tensor in inputs]
     for i, row in enumerate(instances):
         where = f"Failed to process element: {i} of 'instances' list"

@@ -14,20 +14,18 @@ from service.errors import InvalidRequestError, UnsupportedTypeError
 from service.protocols.json import tensors
 from service.types import Array
 
-_NUMPY = orjson.OPT_SERIALIZE_NUMPY
-
 
 def text(array: Array, name: str) -> bytes:
-    """The array as JSON. Raises UnsupportedTypeError, which names the output `name`, for a dtype that JSON does not have."""
+    """Return the array of the output `name` as JSON. Raises UnsupportedTypeError for a dtype that JSON does not have."""
     if array.dtype.kind in "OS":
         return _strings(array, True) if name.endswith("_bytes") else tensors.dumped(tensors.encode(array, name))
     array = _plain(array, name)
-    written = orjson.dumps(array if array.ndim else array[()], option=_NUMPY)
+    written = orjson.dumps(array if array.ndim else array[()], option=orjson.OPT_SERIALIZE_NUMPY)
     return _with_words(written, array) if array.dtype.kind == "f" and b"n" in written else written
 
 
 def row_texts(array: Array, name: str) -> Sequence[bytes]:
-    """The JSON of each element along the first dimension."""
+    """Return the JSON of each element along the first dimension."""
     if not array.size:
         return [text(row, name) for row in array]
     if array.dtype.kind in "OS":
@@ -38,7 +36,7 @@ def row_texts(array: Array, name: str) -> Sequence[bytes]:
 
 
 def by_row(outputs: Sequence[tuple[str, Array]]) -> bytes:
-    """A list with one value for each row, or one object by name if there are several outputs.
+    """Return a list with one value for each row, or one object by name if there are several outputs.
 
     Raises InvalidRequestError for an output without rows, or with another number of rows than the first.
     """
@@ -57,14 +55,13 @@ def by_row(outputs: Sequence[tuple[str, Array]]) -> bytes:
 
 
 def by_column(outputs: Sequence[tuple[str, Array]]) -> bytes:
-    """The whole tensor, or an object by name if there are several outputs."""
+    """Return the whole tensor, or an object by name if there are several outputs."""
     if len(outputs) == 1:
         return text(outputs[0][1], outputs[0][0])
     return b"{" + b",".join(orjson.dumps(name) + b":" + text(array, name) for name, array in outputs) + b"}"
 
 
 def _plain(array: Array, name: str) -> Array:
-    """The array in a form that orjson writes."""
     if array.dtype.kind not in "fiub":
         if array.dtype.name != "bfloat16":
             raise UnsupportedTypeError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")

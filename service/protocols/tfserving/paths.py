@@ -4,6 +4,7 @@ Paths are matched as they were sent: a name may hold a percent-encoded slash or 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 
@@ -16,9 +17,9 @@ from service.errors import (
     UnknownVersionError,
 )
 from service.messages import listed
+from service.protocols import openapi as docs
 from service.protocols.protocol import JSON_TYPE, Codec, Path, ServingProtocol
-from service.protocols.tfserving import openapi as docs
-from service.protocols.tfserving.codec import Classify, MultiInference, Predict, Regress
+from service.protocols.tfserving.codec import METHODS, Classify, MultiInference, Predict, Regress
 from service.types import Encoded, Headers
 
 TIMEOUT_MS = 30_000
@@ -28,10 +29,66 @@ MAX_MESSAGE = 2000
 """Characters of an error message, which may quote the request."""
 
 _MAX_VERSION = (1 << 63) - 1
+_ERROR = docs.error('What is wrong: `{"error": "…"}`.')
+_NOT_NOW = docs.error("The model is not served now, it failed, or the time is over.")
+
+_NAME = {"type": "string", "description": "Absent or empty for `serving_default`."}
+_FEATURES = {"type": "object", "description": "Feature → value or list of values."}
+
+_TASK = docs.optional(signature_name=_NAME, method_name={"enum": list(METHODS)})
+_TASKS = "`:multiInference`: signatures over one input, which is `examples`, `instances` or `inputs`."
+_REQUEST = docs.optional(
+    signature_name=_NAME,
+    instances=docs.array({}, minItems=1, description="`:predict`: rows."),
+    inputs={"description": "`:predict`: columns, an object by input or the only input's value."},
+    output_filter=docs.array(docs.TEXT, description="`:predict`: outputs to answer."),
+    examples=docs.array(_FEATURES, minItems=1, description="`:classify` and `:regress`."),
+    context=_FEATURES | {"description": "Features that all examples share."},
+    tasks=docs.array(_TASK, minItems=1, description=_TASKS),
+)
+_STATUS = docs.members(
+    version=docs.TEXT,
+    state={"enum": ["START", "LOADING", "AVAILABLE", "UNLOADING", "END"]},
+    status=docs.members(error_code=docs.TEXT, error_message=docs.TEXT),
+)
+_STATUSES = docs.members(model_version_status=docs.array(_STATUS))
+_STATUS_DOCS = {"responses": {"200": docs.body("The states.", _STATUSES), "4XX": _ERROR}}
+_MODELS = docs.members(models=docs.array(_STATUSES | {"required": ["name", "model_version_status", "version_labels"]}))
+_LIST_DOCS = {"responses": {"200": docs.body("The models.", _MODELS)}}
+_TENSORS = docs.by_name(docs.members(dtype=docs.TEXT, tensor_shape={"type": "object"}, name=docs.TEXT))
+_SIGNATURE = docs.members(inputs=_TENSORS, outputs=_TENSORS, method_name=docs.TEXT, defaults={"type": "object"})
+_METADATA = docs.members(
+    model_spec=docs.members(name=docs.TEXT, signature_name=docs.TEXT, version=docs.TEXT),
+    metadata=docs.members(signature_def=docs.members(signature_def=docs.by_name(_SIGNATURE))),
+)
+_METADATA_DOCS = {"responses": {"200": docs.body("The signatures.", _METADATA), "4XX": _ERROR, "5XX": _NOT_NOW}}
+_VALUE = {"description": "Floats may be NaN, Infinity or -Infinity."}
+_RESULTS = docs.members(results={"type": "array"})
+
+
+def _prediction(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _REQUEST}}},
+        "responses": {"200": docs.body(description, schema), "4XX": _ERROR, "5XX": _NOT_NOW},
+    }
+
+
 _TARGETS = {
     "/v1/models/{model}": ("model_only", "the newest version"),
     "/v1/models/{model}/versions/{version}": ("with_version", "one version"),
     "/v1/models/{model}/labels/{label}": ("with_label", "the version of a label"),
+}
+_PREDICTION_DOCS = {
+    "predict": _prediction(
+        "`predictions` for `instances`, one a row; `outputs` for `inputs`.",
+        {"oneOf": [docs.members(predictions=docs.array(_VALUE)), docs.members(outputs=_VALUE)]},
+    ),
+    "classify": _prediction(
+        "`results`: for each example, a list of pairs of label and score.",
+        docs.members(results=docs.array(docs.array({"type": "array", "minItems": 2, "maxItems": 2}))),
+    ),
+    "regress": _prediction("`results`: a number for each example.", _RESULTS),
+    "multiInference": _prediction("`results`: for each task, what the method's own path answers.", _RESULTS),
 }
 _VERBS: dict[str, tuple[Callable[[Headers], Codec], str]] = {
     "predict": (lambda _: Predict(), "Any signature"),
@@ -39,18 +96,18 @@ _VERBS: dict[str, tuple[Callable[[Headers], Codec], str]] = {
     "regress": (lambda _: Regress(), "A number for each tf.Example"),
     "multiInference": (lambda _: MultiInference(), "Several signatures over one input, in one run"),
 }
-LIST = Path("GET", "/v1/models", "no_parameters", "List the models and the states of their versions", docs.LIST)
+_PREDICTIONS = tuple(
+    Path("POST", f"{path}:{verb}", name, f"{what}, of {of}", _PREDICTION_DOCS[verb], codec)
+    for verb, (codec, what) in _VERBS.items()
+    for path, (name, of) in _TARGETS.items()
+)
+LIST = Path("GET", "/v1/models", "no_parameters", "List the models and the states of their versions", _LIST_DOCS)
 STATUS = tuple(
-    Path("GET", path, name, f"The states: {'every version' if name == 'model_only' else of}", docs.STATUS)
+    Path("GET", path, name, f"The states: {'every version' if name == 'model_only' else of}", _STATUS_DOCS)
     for path, (name, of) in _TARGETS.items()
 )
 METADATA = tuple(
-    Path("GET", f"{path}/metadata", name, f"The signatures of {of}", docs.METADATA) for path, (name, of) in _TARGETS.items()
-)
-_PREDICTIONS = tuple(
-    Path("POST", f"{path}:{verb}", name, f"{what}, of {of}", docs.PREDICTIONS[verb], codec)
-    for verb, (codec, what) in _VERBS.items()
-    for path, (name, of) in _TARGETS.items()
+    Path("GET", f"{path}/metadata", name, f"The signatures of {of}", _METADATA_DOCS) for path, (name, of) in _TARGETS.items()
 )
 
 

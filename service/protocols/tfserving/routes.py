@@ -65,7 +65,6 @@ def _answer(manager: ServedModels, request: Request) -> Response:
 
 
 def _status(manager: ServedModels, match: Match, version: int | None) -> dict[str, Any]:
-    """Return the states of the model's versions, or of the requested version."""
     try:
         status = manager.status(match.model)
     except UnknownModelError as error:

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from service.errors import InvalidRequestError
-from service.messages import cut, did_you_mean, listed
+from service.messages import cut, described, did_you_mean, listed
 from service.models.discovery import SERVING_DEFAULT
-from service.protocols.json.lists import described
 from service.protocols.json.reader import Dialect
 from service.types import Array, ModelSpec, Output, SignatureSpec, TensorSpec
 
@@ -32,7 +31,7 @@ class ExampleSignature(NamedTuple):
 
 
 def signature_name(message: Mapping[str, Any], spec: ModelSpec) -> str:
-    """The signature that the member `signature_name` names. Raises InvalidRequestError."""
+    """Return the signature that the member `signature_name` names. Raises InvalidRequestError."""
     name = message.get("signature_name", "")
     if not isinstance(name, str):
         raise InvalidRequestError(f"'signature_name': expected a string, but got {described(name)}.")
@@ -46,12 +45,12 @@ def signature_name(message: Mapping[str, Any], spec: ModelSpec) -> str:
 
 
 def outputs_of(spec: ModelSpec, signature: str, names: Iterable[str]) -> dict[str, Output]:
-    """The signature's outputs of these names."""
+    """Return the signature's outputs of these names."""
     return {name: spec.output(signature, name) for name in names}
 
 
 def selected_outputs(output_filter: Any, spec: ModelSpec, signature: str) -> dict[str, Output]:
-    """The signature's outputs that `output_filter` names; all if it is absent or empty. Raises InvalidRequestError."""
+    """Return the signature's outputs that `output_filter` names; all if it is absent or empty. Raises InvalidRequestError."""
     existing = [tensor.name for tensor in spec.signatures[signature].outputs]
     if output_filter is None or output_filter == []:
         return outputs_of(spec, signature, existing)
@@ -81,7 +80,7 @@ def example_signature(spec: ModelSpec, name: str, input_name: str | None = EXAMP
 
 
 def is_declared(arrays: dict[str, Array], inputs: Sequence[TensorSpec]) -> bool:
-    """Whether the arrays have rows and the declared shapes, so that the request may be batched with others.
+    """Return whether the arrays have rows and the declared shapes, so that the request may be batched with others.
 
     A request without rows runs alone: no row can be repeated to pad it to an allowed batch size.
     """
@@ -91,7 +90,7 @@ def is_declared(arrays: dict[str, Array], inputs: Sequence[TensorSpec]) -> bool:
 
 
 def _floats(spec: ModelSpec, signature: str) -> frozenset[str]:
-    """The features read as floats according to the graph, or else to the counterpart signature of raw tensors."""
+    """Return the features read as floats according to the graph, or else to the counterpart signature of raw tensors."""
     parsed = spec.tensors[signature].features.values() if signature in spec.tensors else ()
     features = [feature for group in parsed for feature in group]
     raw = spec.signatures.get(signature.removeprefix(EXAMPLES_PREFIX)) if signature.startswith(EXAMPLES_PREFIX) else None

@@ -89,7 +89,7 @@ def test_selection(choice, expected):
 @pytest.mark.parametrize(
     ("request_", "inputs", "error", "message"),
     [
-        pytest.param([1], [X], RequestError, "Expected an object .* got a list of 1", id="no object"),
+        pytest.param([1], [X], RequestError, "Expected an object .* got a list of 1", id="not an object"),
         pytest.param(
             {"instances": [1], "head": "a"},
             [X],
@@ -101,7 +101,7 @@ def test_selection(choice, expected):
         pytest.param({"instances": [1], "inputs": {"x": [1]}}, [X], RequestError, "got both", id="both"),
         pytest.param({"instances": []}, [X], NoRowsError, "empty", id="no rows"),
         pytest.param({"instances": None}, [X], WrongTypeError, "a list of rows, but got null", id="null rows"),
-        pytest.param({"instances": {"x": 1}}, [X], WrongTypeError, "a list of rows, but got an object", id="rows are no list"),
+        pytest.param({"instances": {"x": 1}}, [X], WrongTypeError, "a list of rows, but got an object", id="rows as an object"),
         pytest.param(
             {"instances": [1]}, [X, Y], WrongTypeError, "Row 0: expected an object with 'x', 'y'", id="bare with two inputs"
         ),
@@ -145,7 +145,7 @@ def test_selection(choice, expected):
             [X],
             InvalidRequestError,
             "'heads': expected a list .* the string 'a'",
-            id="heads is no list",
+            id="heads is not a list",
         ),
         pytest.param(
             {"instances": [1], "heads": [1]},
@@ -155,7 +155,7 @@ def test_selection(choice, expected):
             id="heads are no names",
         ),
         pytest.param(
-            {"instances": [1], "keys": "*"}, [X], InvalidRequestError, "'keys': expected a list", id="keys is no list"
+            {"instances": [1], "keys": "*"}, [X], InvalidRequestError, "'keys': expected a list", id="keys is not a list"
         ),
         pytest.param(
             {"instances": [1], "heads": ["c"]}, [X], UnknownHeadError, "no head 'c'; it has 'a', 'b'", id="unknown head"

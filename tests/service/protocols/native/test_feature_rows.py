@@ -66,7 +66,7 @@ def test_serialized_examples_are_unchanged(instances):
         pytest.param(
             {"x": [[1, 2], [3]]}, "Row 1, feature 'x': expected 2 values, as in the first list, but got 1", id="ragged"
         ),
-        pytest.param(3, "Row 1: expected an object with 'x', 'grid', 'tags', but got the number 3", id="no object"),
+        pytest.param(3, "Row 1: expected an object with 'x', 'grid', 'tags', but got the number 3", id="not an object"),
         pytest.param({"b64": "YQ=="}, "Row 1: There is no input 'b64'", id="serialized beside features"),
     ],
 )
@@ -89,7 +89,7 @@ def test_columns_of_features():
     [
         pytest.param({"x": [[1, 2]], "y": [1]}, "There is no input 'y'", id="unknown"),
         pytest.param({"tags": [[]]}, "Input 'x' is missing", id="missing"),
-        pytest.param({"x": 1}, "Column 'x': expected a list of values, but got the number 1", id="no column"),
+        pytest.param({"x": 1}, "Column 'x': expected a list of values, but got the number 1", id="not a column"),
         pytest.param({"x": [[1, 2]], "tags": []}, "'x' has 1 rows and 'tags' has 0", id="lengths"),
         pytest.param({"x": [], "tags": []}, "The columns are empty", id="empty"),
     ],

@@ -4,7 +4,7 @@ import pytest
 
 from service.protocols.native.paths import NATIVE
 from service.protocols.oip.paths import V2
-from service.protocols.paths import OPEN, PathTable
+from service.protocols.protocol import OPEN, PathTable
 from service.protocols.tfserving.paths import V1
 
 TABLE = PathTable(V1, V2, NATIVE)
