@@ -53,11 +53,13 @@ class Guard:
         memory = self._ledger.of(digest, model, version)
         if memory.set_aside is not None and not again:
             raise ModelLoadError(
-                f"{memory.set_aside} It is set aside: replace its files, or load the model by hand "
+                f"{memory.set_aside} It is set aside: replace its files, or load it by hand "
                 f"(POST /v2/repository/models/{model}/load) to try it again."
             )
         memory.set_aside = None
-        if self._trials is not None and options.trial and not options.trusted and not memory.passed:
+        suspect = memory.ended_loading or memory.ended_running
+        skipped = options.trusted or not options.trial
+        if self._trials is not None and not memory.passed and (suspect or not skipped):
             on_trial()
             self._prepare_beside()
             self._trials.run(model, version, files.folder, options)

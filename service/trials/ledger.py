@@ -165,6 +165,9 @@ class Ledger:
         for file in self._files:
             with suppress(OSError):
                 Path(file.name).unlink()
+        if not self._watches_signals:  # otherwise the handler has the file, until the process ends
+            for file in self._files:
+                file.close()
 
     def _begin(self) -> None:
         name = self._servers / uuid.uuid4().hex

@@ -32,18 +32,21 @@ class Trials:
     Args:
         timeout_s: the longest duration of a trial.
         compute_threads: runs at the same time, as in the server.
+        memory_bytes: memory that a trial may use; default: a share of what is available when it begins.
     """
 
-    def __init__(self, timeout_s: float, compute_threads: int):
+    def __init__(self, timeout_s: float, compute_threads: int, memory_bytes: int | None = None):
         self._timeout_s = timeout_s
         self._compute_threads = compute_threads
+        self._memory_bytes = memory_bytes
         self._lock = threading.Lock()
         self._template: _Template | None = None
         self._stopped = False
 
     def run(self, model: str, version: int, folder: Path, options: ModelOptions) -> None:
         """Load and warm up the version in a child process. Blocks; raises ModelLoadError if it does not come through."""
-        limits = Limits(seconds=self._timeout_s, memory_bytes=int(available_bytes() * MEMORY_SHARE), threads=MAX_THREADS)
+        memory_bytes = self._memory_bytes or int(available_bytes() * MEMORY_SHARE)
+        limits = Limits(seconds=self._timeout_s, memory_bytes=memory_bytes, threads=MAX_THREADS)
         request = Request(
             model=model,
             version=version,
@@ -52,7 +55,9 @@ class Trials:
             compute_threads=self._compute_threads,
             limits=limits,
         )
-        report = self._reported(request)
+        report = self._reported(request) or self._reported(request)
+        if report is None:
+            raise ModelLoadError(f"The trial could not be run: {self._reason or 'its process ended'}.", transient=True)
         if report.outcome != "passed":
             raise ModelLoadError(str(report), transient=report.transient)
 
@@ -63,29 +68,33 @@ class Trials:
             if self._template is not None:
                 self._template.end()
 
-    def _reported(self, request: Request) -> Report:
+    def _reported(self, request: Request) -> Report | None:
+        """Return the report; None if a process ended before, such as a template that was idle for too long."""
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
-                template = self._send(theirs)
+                self._send(theirs)
             ours.settimeout(IMPORT_S + request.limits.seconds)
             try:
                 ours.sendall(request.model_dump_json().encode() + b"\n")
                 with ours.makefile("rb") as file:
                     return Report.model_validate_json(file.read())
-            except (OSError, ValidationError) as error:
-                raise ModelLoadError(f"The trial could not be run: {template.reason or error}.", transient=True) from error
+            except (OSError, ValidationError):
+                return None
 
-    def _send(self, trial: socket.socket) -> "_Template":
+    @property
+    def _reason(self) -> str:
+        with self._lock:
+            return "" if self._template is None else self._template.last_line
+
+    def _send(self, trial: socket.socket) -> None:
         """Send the template the socket of a trial; start another template if it has ended."""
         with self._lock:
             if self._stopped:
                 raise ModelLoadError("No trial is started, because the server stops.", transient=True)
             if self._template is None or not self._template.accepts(trial):
                 self._template = _Template()
-                if not self._template.accepts(trial):
-                    raise ModelLoadError(f"The trial could not be started: {self._template.reason}.", transient=True)
-            return self._template
+                self._template.accepts(trial)
 
 
 class _Template:
@@ -118,8 +127,10 @@ class _Template:
         return True
 
     @property
-    def reason(self) -> str:
-        """The last line that the process has written, for instance of an error while importing."""
+    def last_line(self) -> str:
+        """The last line that the process has written, for instance of an error while importing; empty once it was ended."""
+        if self._output.closed:
+            return ""
         self._output.seek(0)
         lines = self._output.read().decode(errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -127,5 +138,6 @@ class _Template:
     def end(self) -> None:
         """End the process."""
         self._socket.close()
-        self._process.terminate()
+        self._process.kill()
         self._process.wait()
+        self._output.close()
