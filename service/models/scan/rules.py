@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from service.models.scan import files
+from service.models.scan import calls, files
 from service.models.scan.findings import Finding, shown
 from service.models.scan.graph import Graph, attribute, functions_in, values_in
 from service.models.scan.operations import FILES, UNKNOWN, allowed, refused
@@ -79,8 +79,10 @@ def _meta_graph(meta_graph: Any) -> Iterator[Finding]:
     yield from (
         Finding("an asset", f"has the name {shown(name)}, which leaves the folder assets") for name in _leaving(assets.values())
     )
+    graph = Graph(meta_graph)
+    yield from calls.findings(graph)
     if has_file_operations:
-        yield from files.findings(Graph(meta_graph), meta_graph, assets)
+        yield from files.findings(graph, meta_graph, assets)
 
 
 def _library(library: Any, functions: set[str]) -> Iterator[Finding]:
