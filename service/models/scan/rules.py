@@ -15,7 +15,6 @@ ASSETS = "saved_model_assets"
 _RESOURCE, _VARIANT, _REFERENCE = 20, 21, 100
 """Numbers of `tensorflow.DataType`; a reference type adds the last one to the number of its values' type."""
 _HANDLES = frozenset({_RESOURCE, _VARIANT, _RESOURCE + _REFERENCE, _VARIANT + _REFERENCE})
-_STREAMS = frozenset({b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log(error)"})
 
 
 class Rule(NamedTuple):
@@ -46,7 +45,6 @@ RULES = {
     "RestoreSlice": Rule("dt", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "RestoreV2": Rule("dtypes", "list", lambda dtypes: _HANDLES.isdisjoint(dtypes.type), _NO_HANDLES),
     "Empty": Rule("init", "b", bool, "returns memory with data that others left in it", default=False),
-    "PrintV2": Rule("output_stream", "s", lambda stream: stream in _STREAMS, "prints to a file"),
     "FixedUnigramCandidateSampler": Rule("vocab_file", "s", lambda name: not name, "reads a file"),
     "DecodeProtoV2": Rule("descriptor_source", "s", _is_in_the_model, _NO_DESCRIPTORS),
     "EncodeProto": Rule("descriptor_source", "s", _is_in_the_model, _NO_DESCRIPTORS),
