@@ -36,6 +36,7 @@ def _is_in_the_model(source: bytes) -> bool:
 
 _NO_HANDLES = "makes handles of resources from data"
 _NO_DESCRIPTORS = "reads a file of descriptors"
+_NO_MEMORY = "returns memory with data that others left in it"
 RULES = {
     "Const": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "ParseTensor": Rule("out_type", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
@@ -44,7 +45,10 @@ RULES = {
     "Restore": Rule("dt", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "RestoreSlice": Rule("dt", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "RestoreV2": Rule("dtypes", "list", lambda dtypes: _HANDLES.isdisjoint(dtypes.type), _NO_HANDLES),
-    "Empty": Rule("init", "b", bool, "returns memory with data that others left in it", default=False),
+    "Empty": Rule("init", "b", bool, _NO_MEMORY, default=False),
+    "Eig": Rule("compute_v", "b", bool, _NO_MEMORY),
+    "SelfAdjointEigV2": Rule("compute_v", "b", bool, _NO_MEMORY),
+    "Svd": Rule("compute_uv", "b", bool, _NO_MEMORY),
     "FixedUnigramCandidateSampler": Rule("vocab_file", "s", lambda name: not name, "reads a file"),
     "DecodeProtoV2": Rule("descriptor_source", "s", _is_in_the_model, _NO_DESCRIPTORS),
     "EncodeProto": Rule("descriptor_source", "s", _is_in_the_model, _NO_DESCRIPTORS),
