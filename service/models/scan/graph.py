@@ -54,6 +54,8 @@ class Graph:
     Attributes:
         functions: by name.
         scopes: the functions, and the main graph under None.
+        gradients: function → functions that are its gradient.
+        interchangeable: function → all functions with the same `api_implements`, of which TensorFlow may run each in its place.
     """
 
     def __init__(self, meta_graph: Any):
@@ -61,13 +63,27 @@ class Graph:
         self.main = Scope(None, {node.name: node for node in meta_graph.graph_def.node})
         self.functions = {function.signature.name: _function(function) for function in library.function}
         self.scopes: dict[str | None, Scope] = {None: self.main, **self.functions}
-        self._replacements = _replacements(library, self.functions.keys())
+        self.gradients: dict[str, list[str]] = defaultdict(list)
+        for gradient in library.gradient:
+            if gradient.gradient_func in self.functions:
+                self.gradients[gradient.function_name].append(gradient.gradient_func)
+        self.interchangeable = _interchangeable(library)
+        self._replacements = _replacements(self.gradients, self.interchangeable)
         self._replacing = {name for names in self._replacements.values() for name in names}
         self._steps = 0
 
     def node(self, ref: NodeRef) -> Any:
         """Return the node that the reference, or its tensor, belongs to; None if there is none."""
         return self.scopes[ref[0]].nodes.get(node_of(ref[1]))
+
+    @cached_property
+    def functions_of_node(self) -> dict[NodeRef, set[str]]:
+        """For each node the functions that it names, as its operation or in its attributes."""
+        return {
+            (scope.function, name): self._named_by(node) if self.functions else set()
+            for scope in self.scopes.values()
+            for name, node in scope.nodes.items()
+        }
 
     def reachable_from(self, tensors: Iterable[str]) -> Reachable:
         """Return what a run that fetches these tensors, or nodes, of the main graph may execute."""
@@ -80,7 +96,7 @@ class Graph:
             if node is not None and name not in nodes:
                 nodes.add(name)
                 todo += map(node_of, node.input)
-                functions |= self._functions_of_node[None, name]
+                functions |= self.functions_of_node[None, name]
         waiting = list(functions)
         while waiting:
             new = self._functions_of_function[waiting.pop()] - functions
@@ -124,15 +140,6 @@ class Graph:
                 todo += sources
         return found
 
-    @cached_property
-    def _functions_of_node(self) -> dict[NodeRef, set[str]]:
-        """For each node the functions that it names, as its operation or in its attributes."""
-        return {
-            (scope.function, name): self._named_by(node) if self.functions else set()
-            for scope in self.scopes.values()
-            for name, node in scope.nodes.items()
-        }
-
     def _named_by(self, node: Any) -> set[str]:
         found = {node.op}
         for value in node.attr.values():
@@ -143,7 +150,7 @@ class Graph:
     def _functions_of_function(self) -> dict[str, set[str]]:
         """Function → functions that a call of it may run: named by its nodes, or run in place of it."""
         return {
-            name: set(self._replacements.get(name, ())).union(*(self._functions_of_node[name, node] for node in scope.nodes))
+            name: set(self._replacements.get(name, ())).union(*(self.functions_of_node[name, node] for node in scope.nodes))
             for name, scope in self.functions.items()
         }
 
@@ -153,7 +160,7 @@ class Graph:
         sites: dict[str, list[tuple[str | None, tuple[str, ...]]]] = defaultdict(list)
         for scope in self.scopes.values():
             for node in scope.nodes.values():
-                named = self._functions_of_node[scope.function, node.name]
+                named = self.functions_of_node[scope.function, node.name]
                 for function in named:
                     inputs = tuple(data_inputs(node)) if len(named) == 1 and _only_calls(node, function) else ()
                     sites[function].append((scope.function, inputs))
@@ -248,22 +255,23 @@ def _only_calls(node: Any, function: str) -> bool:
     return named == [function] if node.op in CALLS else node.op == function and not named
 
 
-def _replacements(library: Any, functions: Collection[str]) -> dict[str, list[str]]:
+def _interchangeable(library: Any) -> dict[str, list[str]]:
+    groups: dict[bytes, list[str]] = defaultdict(list)
+    for function in library.function:
+        interface = attribute(function, "api_implements")
+        if interface is not None:
+            groups[interface.s].append(function.signature.name)
+    return {name: names for names in groups.values() for name in names}
+
+
+def _replacements(gradients: Mapping[str, list[str]], interchangeable: Mapping[str, list[str]]) -> dict[str, list[str]]:
     """Function → functions that TensorFlow may run in place of it: its gradient, and one with the same interface.
 
     TensorFlow replaces a function by another with the same `api_implements` that prefers the device of the call. Such functions
     form a ring here, so that each of them leads to all the others.
     """
-    found: dict[str, list[str]] = defaultdict(list)
-    interchangeable: dict[bytes, list[str]] = defaultdict(list)
-    for gradient in library.gradient:
-        if gradient.gradient_func in functions:
-            found[gradient.function_name].append(gradient.gradient_func)
-    for function in library.function:
-        interface = attribute(function, "api_implements")
-        if interface is not None:
-            interchangeable[interface.s].append(function.signature.name)
-    for names in interchangeable.values():
+    found: dict[str, list[str]] = defaultdict(list, {function: list(names) for function, names in gradients.items()})
+    for names in {names[0]: names for names in interchangeable.values()}.values():
         for name, other in zip(names, [*names[1:], names[0]], strict=True):
             if other != name:
                 found[name].append(other)

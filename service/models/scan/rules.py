@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from service.models.scan import files
+from service.models.scan import calls, files
 from service.models.scan.findings import Finding, shown
 from service.models.scan.graph import Graph, attribute, functions_in, values_in
 from service.models.scan.operations import FILES, UNKNOWN, allowed, refused
@@ -15,7 +15,6 @@ ASSETS = "saved_model_assets"
 _RESOURCE, _VARIANT, _REFERENCE = 20, 21, 100
 """Numbers of `tensorflow.DataType`; a reference type adds the last one to the number of its values' type."""
 _HANDLES = frozenset({_RESOURCE, _VARIANT, _RESOURCE + _REFERENCE, _VARIANT + _REFERENCE})
-_STREAMS = frozenset({b"stderr", b"stdout", b"log(info)", b"log(warning)", b"log(error)"})
 
 
 class Rule(NamedTuple):
@@ -37,6 +36,7 @@ def _is_in_the_model(source: bytes) -> bool:
 
 _NO_HANDLES = "makes handles of resources from data"
 _NO_DESCRIPTORS = "reads a file of descriptors"
+_NO_MEMORY = "returns memory with data that others left in it"
 RULES = {
     "Const": Rule("dtype", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "ParseTensor": Rule("out_type", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
@@ -45,8 +45,10 @@ RULES = {
     "Restore": Rule("dt", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "RestoreSlice": Rule("dt", "type", lambda dtype: dtype not in _HANDLES, _NO_HANDLES),
     "RestoreV2": Rule("dtypes", "list", lambda dtypes: _HANDLES.isdisjoint(dtypes.type), _NO_HANDLES),
-    "Empty": Rule("init", "b", bool, "returns memory with data that others left in it", default=False),
-    "PrintV2": Rule("output_stream", "s", lambda stream: stream in _STREAMS, "prints to a file"),
+    "Empty": Rule("init", "b", bool, _NO_MEMORY, default=False),
+    "Eig": Rule("compute_v", "b", bool, _NO_MEMORY),
+    "SelfAdjointEigV2": Rule("compute_v", "b", bool, _NO_MEMORY),
+    "Svd": Rule("compute_uv", "b", bool, _NO_MEMORY),
     "FixedUnigramCandidateSampler": Rule("vocab_file", "s", lambda name: not name, "reads a file"),
     "DecodeProtoV2": Rule("descriptor_source", "s", _is_in_the_model, _NO_DESCRIPTORS),
     "EncodeProto": Rule("descriptor_source", "s", _is_in_the_model, _NO_DESCRIPTORS),
@@ -79,8 +81,10 @@ def _meta_graph(meta_graph: Any) -> Iterator[Finding]:
     yield from (
         Finding("an asset", f"has the name {shown(name)}, which leaves the folder assets") for name in _leaving(assets.values())
     )
+    graph = Graph(meta_graph)
+    yield from calls.findings(graph)
     if has_file_operations:
-        yield from files.findings(Graph(meta_graph), meta_graph, assets)
+        yield from files.findings(graph, meta_graph, assets)
 
 
 def _library(library: Any, functions: set[str]) -> Iterator[Finding]:

@@ -89,7 +89,6 @@ def strings(folder: Path) -> None:
     def predict(m, x):
         words = tf.strings.split(tf.strings.regex_replace(tf.strings.lower(x), r"\W", " "))
         grams = tf.strings.ngrams(words, 2).to_tensor("")
-        tf.print("rows", tf.size(x))
         tf.debugging.assert_greater(tf.size(x), 0)
         return {"y": tf.strings.reduce_join(grams, axis=1), "hash": tf.strings.to_hash_bucket_fast(x, 9)}
 
