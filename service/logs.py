@@ -22,10 +22,8 @@ for line in sys.stdin.buffer:
 
 @contextmanager
 def without_lines(*beginnings: str) -> Iterator[None]:
-    """Drop lines on stderr with these beginnings, also those of C++ libraries, which bypass Python's logging.
-
-    Another process filters the lines, so that the last ones are written even if a library aborts this process.
-    """
+    """Drop lines on stderr with these beginnings, also those of C++ libraries, which bypass Python's logging."""
+    # In another process, so that the last lines are written even if a library aborts this one.
     command = [sys.executable, "-ISc", _DROP_LINES, *beginnings]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as lines:  # noqa: S603
         stderr = os.dup(2)

@@ -52,14 +52,8 @@ log = structlog.get_logger("headserve.app")
 class InferenceEndpoint:
     """ASGI middleware that answers prediction requests and forwards all others.
 
-    Args:
-        app: the wrapped application.
-        manager: the models.
-        bodies: limits of request bodies.
-        request_timeout_ms: time limit of a request that has none of its own.
-        max_rows: maximum rows of one request.
-        rejections: counts the requests that got no version; the others count with their version.
-        permit: raises if the caller may not predict with that model; None if everybody may.
+    `request_timeout_ms` is for requests without a limit of their own. `rejections` counts those that get no version. `permit`
+    raises if the caller may not predict with the model; None if everybody may.
     """
 
     def __init__(

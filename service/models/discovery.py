@@ -148,11 +148,7 @@ def _inputs(signatures: Iterable[SignatureSpec]) -> tuple[InputSpec, ...]:
 
 
 def example_row(tensors: Iterable[TensorSpec]) -> dict[str, Any]:
-    """Return a row with a value of the right type and shape for each tensor; None for a very large one.
-
-    Args:
-        tensors: their shapes are those of one row, without the dimension of rows.
-    """
+    """Return a row with a value for each tensor, whose shape is without the dimension of rows; None for a very large one."""
 
     def nested(value: Any, shape: tuple[int, ...]) -> Any:
         return [nested(value, shape[1:])] * shape[0] if shape else value

@@ -20,13 +20,8 @@ XLA_FLAGS, XLA_ON_CPU = "TF_XLA_FLAGS", "--tf_xla_cpu_global_jit"
 def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None, require_gpu: bool = False) -> None:
     """Configure TensorFlow's devices; must be called before the first model is loaded.
 
-    Args:
-        memory_growth: whether GPU memory is allocated as it is needed, so that other processes can use the rest.
-        gpu_memory_limit_mb: maximum memory to use of each GPU, in MiB; it is then reserved immediately.
-        require_gpu: whether to fail without a GPU.
-
-    Raises:
-        ConfigError: there is no GPU and one is required, or TensorFlow is already initialized.
+    With `memory_growth`, GPU memory is allocated as it is needed. A `gpu_memory_limit_mb` for each GPU, in MiB, is reserved
+    immediately instead. Raises ConfigError if there is no GPU and one is required, or TensorFlow is already initialized.
     """
     tf = _tensorflow()
     if require_gpu:
@@ -121,11 +116,7 @@ def memory() -> dict[str, dict[str, int]]:
 
 
 def replica_devices(wanted: Sequence[str] | None) -> tuple[str | None, ...]:
-    """Return the device of each replica: those wanted, else every GPU; `(None,)` leaves the choice to TensorFlow.
-
-    Raises:
-        ModelLoadError: a wanted device does not exist.
-    """
+    """Return the device of each replica: those wanted, else every GPU; None lets TensorFlow choose. Raises ModelLoadError."""
     import tensorflow as tf
 
     existing = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]

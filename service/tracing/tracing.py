@@ -96,9 +96,8 @@ class TracingMiddleware:
 class RequestTrace:
     """The span of one request, and the spans of its steps.
 
-    Steps are measured with monotonic clocks, spans are in time since 1970. The offset is taken once, when the request begins,
-    so that its spans stay nested if the system's clock is set. (`time.monotonic` and `time.perf_counter` are one clock on
-    Linux.)
+    Steps are measured with monotonic clocks (one clock on Linux), spans are in time since 1970. The offset is taken once, when
+    the request begins, so that its spans stay nested if the system's clock is set.
     """
 
     __slots__ = ("_epoch_ns", "_span", "_spans", "_waiting", "context")

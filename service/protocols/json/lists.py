@@ -144,9 +144,7 @@ def to_array(flat: list[Any], kind: JsonType) -> Array:
 def to_numbers(flat: list[Any], number: Number) -> Array:
     """Convert a flat list of numbers; a float beyond the dtype's range becomes an infinity.
 
-    Raises:
-        TypeError: an item is not a number of this kind: true, false and, for a whole number, 1.0.
-        OverflowError: a whole number is out of range.
+    Raises TypeError for an item of another kind, such as true or, in place of a whole number, 1.0; and OverflowError.
     """
     if not flat:
         return np.empty(0, number.dtype)
