@@ -112,8 +112,7 @@ def may_predict(model: str) -> None:
     """Check that the caller may predict with the model. Raises InsufficientScopeError."""
     key = current_key()
     key.permit("predict")
-    if not key.sees(model):
-        raise key.not_for(model)
+    key.permit_model(model)
 
 
 def _check_one_key(scope: Scope, request: RequestContext) -> None:

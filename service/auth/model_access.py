@@ -110,8 +110,7 @@ class AuthorizedManager:
 def _key_for(model: str) -> Key:
     """Return the key of the current request if it is for the model. The key's scope was checked before."""
     key = current_key()
-    if not key.sees(model):
-        raise key.not_for(model)
+    key.permit_model(model)
     return key
 
 
