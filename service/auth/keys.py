@@ -91,11 +91,7 @@ _NOBODY = Key("", "", bytes(hashlib.sha256().digest_size), frozenset())
 
 
 class KeyRing:
-    """The API keys that the server accepts.
-
-    Attributes:
-        keys: a new tuple after every `replace`.
-    """
+    """The API keys that the server accepts; `keys` is a new tuple after every `replace`."""
 
     def __init__(self, keys: Iterable[Key] = ()):
         self.replace(keys)

@@ -129,7 +129,6 @@ def _call(method: Callable[..., T], model: str, *arguments: object) -> T:
 
 
 def _filtered_future(method: Callable[[str], "Future[None]"], model: str) -> "Future[None]":
-    """Return the method's future if the key is for the model. An UnknownModelError names only models of the key."""
     key = _key_for(model)
     filtered: Future[None] = Future()
 

@@ -1,7 +1,4 @@
-"""Response headers for browsers: CORS, and security headers.
-
-Every response except predictions has security headers, and the pages of the documentation have a Content-Security-Policy.
-"""
+"""Response headers for browsers: CORS, security headers of every response except predictions, and the policy of pages."""
 
 import re
 from base64 import b64encode

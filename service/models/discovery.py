@@ -73,19 +73,9 @@ def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], c
                 f"The model card says input {given.name!r} is {given.dtype} {given.shape}; "
                 f"signature 'predict' says {declared.dtype} {declared.shape}."
             )
-    return ModelSpec(
-        name,
-        version,
-        inputs,
-        heads,
-        signatures,
-        _example(inputs) if card.example is None else card.example,
-        card.metrics,
-        card.created_at,
-        card.headserve_version,
-        card.tensorflow_version,
-        sources,
-    )
+    example = _example(inputs) if card.example is None else card.example
+    about = (card.metrics, card.created_at, card.headserve_version, card.tensorflow_version)
+    return ModelSpec(name, version, inputs, heads, signatures, example, *about, sources)
 
 
 def _sources(signatures: Mapping[str, SignatureSpec]) -> dict[Output, tuple[str, str]]:

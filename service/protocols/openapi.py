@@ -160,7 +160,6 @@ def _properties(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _row(shapes: Mapping[InputSpec, tuple[int, ...]]) -> dict[str, Any]:
-    """Return the schema of a row: an object with a value of its shape for each input."""
     return {
         "type": "object",
         "additionalProperties": False,

@@ -47,10 +47,7 @@ def check_gpu() -> None:
 
 
 def _tensorflow() -> Any:
-    """Return TensorFlow, imported without the information lines of its C++ libraries.
-
-    TensorFlow 2.21 writes them before it reads TF_CPP_MIN_LOG_LEVEL, and no other variable switches them off.
-    """
+    # TensorFlow 2.21 writes information lines before it reads TF_CPP_MIN_LOG_LEVEL; no other variable switches them off.
     quiet = "tensorflow" not in sys.modules and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") != "0"
     with without_lines("WARNING: All log messages before absl::InitializeLog()", "I0000 ") if quiet else nullcontext():
         import tensorflow as tf
@@ -58,10 +55,7 @@ def _tensorflow() -> Any:
 
 
 def enable_xla_on_cpu() -> None:
-    """Let XLA compile for CPUs in the sessions that switch it on; must be called before the first run of any session.
-
-    The flag is process-wide and TensorFlow reads it once; it does not compile anything without the option of a session.
-    """
+    """Let XLA compile for CPUs in sessions that switch it on; call it before the first run: the flag is read once."""
     flags = os.environ.get(XLA_FLAGS, "")
     if XLA_ON_CPU not in flags:
         os.environ[XLA_FLAGS] = f"{flags} {XLA_ON_CPU}".strip()

@@ -2,8 +2,6 @@
 
 `array.array` converts and checks a list of numbers in one call and rejects values that are not numbers. Only booleans, which
 are numbers in Python, need a check of their own; a long list is searched for them only if it holds a 0 or a 1.
-
-A string is text, which becomes UTF-8, or {"b64": "…"} for any bytes.
 """
 
 import base64
