@@ -25,8 +25,6 @@ FILE_NAME = "models.toml"
 
 
 class _Table(BaseModel):
-    """A table of the file."""
-
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 

@@ -6,10 +6,8 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 COLLECT_AFTER = 20_000
 """Number of new objects after which Python collects garbage among the young ones."""
@@ -56,9 +54,8 @@ def _cgroup_available_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:
 def give_back() -> None:
     """Free what a closed model leaves behind: reference cycles, and pages that the C library keeps for later use."""
     gc.collect()
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
+    with suppress(OSError, AttributeError):  # the C library has no such function: musl, macOS
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def tune_garbage_collection() -> None:
@@ -99,12 +96,3 @@ class _LoadTuning:
 
 
 load_tuning = _LoadTuning()
-
-
-@cache
-def _malloc_trim() -> Any:
-    """Return the C library's function; None if it has none (musl, macOS)."""
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return None
