@@ -23,7 +23,7 @@ def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None
     With `memory_growth`, GPU memory is allocated as it is needed. A `gpu_memory_limit_mb` for each GPU, in MiB, is reserved
     immediately instead. Raises ConfigError if there is no GPU and one is required, or TensorFlow is already initialized.
     """
-    tf = _tensorflow()
+    tf = import_tensorflow()
     if require_gpu:
         check_gpu()
     try:
@@ -39,14 +39,15 @@ def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None
 
 def check_gpu() -> None:
     """Raise ConfigError if TensorFlow finds no GPU."""
-    if not _tensorflow().config.list_physical_devices(GPU):
+    if not import_tensorflow().config.list_physical_devices(GPU):
         raise ConfigError(
             "A GPU is required (HEADSERVE_REQUIRE_GPU), and TensorFlow finds none. Check the driver with nvidia-smi, that the "
             "container runs with --gpus all, and that 'headserve[gpu]' is installed."
         )
 
 
-def _tensorflow() -> Any:
+def import_tensorflow() -> Any:
+    """Return the module `tensorflow`; importing it takes seconds, and writes no lines of information."""
     # TensorFlow 2.21 writes information lines before it reads TF_CPP_MIN_LOG_LEVEL; no other variable switches them off.
     quiet = "tensorflow" not in sys.modules and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") != "0"
     with without_lines("WARNING: All log messages before absl::InitializeLog()", "I0000 ") if quiet else nullcontext():

@@ -43,11 +43,11 @@ _UNNAMED = re.compile(rb"_Retval|_Arg|_Recv|_Send|_SOURCE|_SINK|NoOp")
 
 def main(number: int) -> None:
     """Answer the requests that come through the socket with this file number, until it is closed or idle."""
-    import tensorflow  # noqa: F401
-
     import service.protocols.native.codec
     import service.runtime.model  # noqa: F401
+    from service.runtime import devices
 
+    devices.import_tensorflow()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the server as well
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors need no burial
     server = socket.socket(fileno=number)

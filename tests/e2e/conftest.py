@@ -68,7 +68,8 @@ class Server:
         command += flags
         # A pipe that nobody reads would be full at some time, and stop the server.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - until `stop`
-        self.process = subprocess.Popen(command, stdout=self._output, stderr=subprocess.STDOUT)
+        environment = os.environ | {"HEADSERVE_TRIALS": "true"}
+        self.process = subprocess.Popen(command, stdout=self._output, stderr=subprocess.STDOUT, env=environment)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     def wait_until_ready(self) -> None:
