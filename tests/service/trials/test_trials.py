@@ -97,9 +97,10 @@ def test_trials_at_a_time_have_one_template(trials, tmp_path):
     threads = [threading.Thread(target=trials.run, args=("shop", 3, tmp_path / "3", ModelOptions())) for _ in range(3)]
     for thread in threads:
         thread.start()
-    assert len(templates()) == 1
+    until(lambda: len(templates()) == 1)
     for thread in threads:
         thread.join()
+    assert len(templates()) <= 1  # none, if the machine was so busy that it was idle in between
 
 
 def test_another_template_is_started_when_one_has_ended(tmp_path):
