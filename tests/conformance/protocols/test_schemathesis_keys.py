@@ -96,7 +96,8 @@ def test_keys_give_access_to_their_scopes(case: schemathesis.Case, fuzzed: httpx
             assert status not in {401, 403}, seen
         else:
             of = MODEL.match(path)
-            assert of is None or of[1] in {*MODELS[who], "stats"} or status in {400, 403, 404, 405}, seen
+            # 501: the parameters of a load are checked before the model.
+            assert of is None or of[1] in {*MODELS[who], "stats"} or status in {400, 403, 404, 405, 501}, seen
             assert [name for name in others(who, path) if re.search(rf"\b{name}\b", seen[-1])] == [], seen
 
 

@@ -1,0 +1,90 @@
+"""The JSON Schema of a request to one model in the native protocol."""
+
+from collections.abc import Iterable, Sequence
+
+from service.protocols import openapi as docs
+from service.protocols.json.schemas import NULL, Schema, any_of, nested, rows, scalar
+from service.types import InputSpec, ModelSpec
+
+
+def predict_schema(spec: ModelSpec) -> Schema | None:
+    """Return the schema of a prediction; None if JSON cannot carry one of the inputs."""
+    if any(scalar(tensor.dtype) is None for tensor in spec.inputs):
+        return None
+    keys = list(dict.fromkeys(key for head in spec.heads for key in head.key_names))
+    forms = {"instances": _instances(spec), "inputs": _columns(spec)}
+    inputs = {name: any_of(schemas) for name, schemas in forms.items() if schemas}
+    names = docs.array({"enum": [head.name for head in spec.heads]}, minItems=1, uniqueItems=True)
+    return docs.optional(
+        **inputs,
+        heads={"oneOf": [{"const": "*"}, names]},
+        keys=docs.array({"enum": keys}, minItems=1, uniqueItems=True),
+    ) | {
+        "additionalProperties": False,
+        "oneOf": [{"required": [name]} for name in inputs],
+        "anyOf": [{"required": ["heads"]}, docs.optional(keys=docs.array({"enum": list(spec.heads[0].key_names)}))],
+    }
+
+
+def _instances(spec: ModelSpec) -> list[Schema]:
+    """Return the schemas of the lists of rows; empty if an input has no rows."""
+    if any(tensor.shape == () for tensor in spec.inputs):
+        return []
+    size = max((tensor.shape[0] for tensor in spec.inputs if tensor.shape), default=-1)
+    shapes = {tensor: None if tensor.shape is None else tensor.shape[1:] for tensor in spec.inputs}
+    found = [_object((tensor, _value(tensor, shape)) for tensor, shape in shapes.items())]
+    if spec.features:
+        found.insert(0, _object((feature, _feature(feature)) for feature in spec.features))
+    if len(spec.inputs) == 1:
+        found += _bare(spec.inputs[0])
+    return [rows(row, size) for row in found]
+
+
+def _bare(tensor: InputSpec) -> list[Schema]:
+    """Return the schemas of a row that is the value of the only input; a last size of 1 needs no brackets."""
+    if tensor.shape is None:
+        return [_value(tensor, None)]
+    short = [_value(tensor, tensor.shape[1:-1])] if tensor.shape[1:] and tensor.shape[-1] == 1 else []
+    return [_value(tensor, tensor.shape[1:]), *short]
+
+
+def _columns(spec: ModelSpec) -> list[Schema]:
+    found = [_object(((tensor, _column(tensor)) for tensor in spec.inputs), column=True)]
+    if spec.features:
+        features = ((feature, rows(_feature(feature))) for feature in spec.features)
+        found.insert(0, _object(features, column=True))
+    return found
+
+
+def _column(tensor: InputSpec) -> Schema:
+    if tensor.shape == ():
+        return _value(tensor, ())
+    size, *inner = tensor.shape or (-1,)
+    return rows(_value(tensor, None if tensor.shape is None else inner), size)
+
+
+def _object(values: Iterable[tuple[InputSpec, Schema]], column: bool = False) -> Schema:
+    """Return the schema of an object with these values by name; columns may not all be absent."""
+    given = list(values)
+    return docs.optional(**{tensor.name: schema for tensor, schema in given}) | {
+        "additionalProperties": False,
+        "required": [tensor.name for tensor, _ in given if tensor.required],
+        "minProperties": int(column),
+    }
+
+
+def _value(tensor: InputSpec, shape: Sequence[int] | None) -> Schema:
+    """Return the schema of one row of an input; null, if it is optional, for the row or any value in it."""
+    one = scalar(tensor.dtype) or {}
+    if tensor.required:
+        return nested(one, shape)
+    value = nested(any_of([one, NULL]), shape)
+    return value if shape == () else any_of([value, NULL])
+
+
+def _feature(feature: InputSpec) -> Schema:
+    """Return the schema of a feature of one row: one value, or a list."""
+    one = scalar(feature.dtype) or {}
+    single = [one] if all(size in (1, -1) for size in feature.shape or ()) else []
+    listed = [nested(one, feature.shape)] if feature.shape else []
+    return any_of([*single, *listed, *([] if feature.required else [NULL])])

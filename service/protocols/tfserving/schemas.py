@@ -1,0 +1,209 @@
+"""JSON Schemas of the requests to one model under `/v1`; other members of a request are ignored."""
+
+from collections.abc import Sequence
+
+from service.errors import InvalidRequestError
+from service.models.discovery import SERVING_DEFAULT
+from service.protocols import openapi as docs
+from service.protocols.json.schemas import Schema, any_of, nested, rows, scalar
+from service.protocols.tfserving.signatures import CLASSES, EXAMPLES_INPUT, EXAMPLES_PREFIX, SCORES, VALUES, example_signature
+from service.types import InputSpec, ModelSpec, SignatureSpec, TensorSpec
+
+_OTHER_FEATURE: Schema = {
+    "anyOf": [docs.TEXT, {"type": "boolean"}, {"type": "number", "minimum": -(2.0**62), "maximum": 2.0**62}]
+}
+"""A feature that the model does not read."""
+
+_METHODS = {"classify": (SCORES, CLASSES), "regress": (VALUES,)}
+
+
+def predict_schema(spec: ModelSpec) -> Schema | None:
+    """Return the schema of a prediction with any signature; None if no signature takes and gives values that JSON has."""
+    return _one_of([_predict(name, signature) for name, signature in spec.signatures.items() if _takes_json(signature)])
+
+
+def classify_schema(spec: ModelSpec) -> Schema | None:
+    """Return the schema of a classification; None if the model has no signature for it."""
+    return _one_of([_on_examples(spec, name) for name in spec.signatures if _has_examples(spec, name, "classify")])
+
+
+def regress_schema(spec: ModelSpec) -> Schema | None:
+    """Return the schema of a regression; None if the model has no signature for it."""
+    return _one_of([_on_examples(spec, name) for name in spec.signatures if _has_examples(spec, name, "regress")])
+
+
+def multi_inference_schema(spec: ModelSpec) -> Schema | None:
+    """Return the schema of tasks over one input: for examples, and for each group of signatures with equal inputs."""
+    forms = []
+    tasks = [
+        _task(name, method)
+        for name in spec.signatures
+        for method in _METHODS
+        if _has_examples(spec, name, method, input_name=None)
+    ]
+    named = [name for name in spec.signatures if any(_has_examples(spec, name, method, None) for method in _METHODS)]
+    if tasks:
+        forms.append(docs.members(tasks=rows(any_of(tasks)), examples=_examples(spec, named)) | _without("instances", "inputs"))
+    groups: dict[Sequence[TensorSpec], list[str]] = {}
+    for name, signature in spec.signatures.items():
+        if _takes_json(signature):
+            groups.setdefault(signature.inputs, []).append(name)
+    for inputs, names in groups.items():
+        forms += _tasks_over(inputs, {name: spec.signatures[name] for name in names})
+    return _one_of(forms)
+
+
+def _tasks_over(inputs: Sequence[TensorSpec], signatures: dict[str, SignatureSpec]) -> list[Schema]:
+    """Return the schemas of tasks of signatures with these inputs, by row and by column."""
+    forms = []
+    for member, other, schemas in (("instances", "inputs", _rows(inputs)), ("inputs", "instances", _columns(inputs))):
+        tasks = []
+        for name, signature in signatures.items():
+            if chosen := _outputs(signature, by_row=member == "instances"):
+                tasks.append(_task(name, "predict", chosen))
+            tasks += [_task(name, method) for method in _METHODS if _gives(signature, method)]
+        if tasks and schemas:
+            forms.append(docs.members(tasks=rows(any_of(tasks)), **{member: any_of(schemas)}) | _without(other, "examples"))
+    return forms
+
+
+def _one_of(schemas: Sequence[Schema]) -> Schema | None:
+    return any_of(schemas) if schemas else None
+
+
+def _without(*members: str) -> Schema:
+    return {"not": {"anyOf": [{"required": [name]} for name in members]}}
+
+
+def _named(name: str) -> Schema:
+    """Return the schema of an object that names this signature, or none for the default one."""
+    if name == SERVING_DEFAULT:
+        return docs.optional(signature_name={"enum": ["", name]})
+    return docs.members(signature_name={"const": name})
+
+
+def _with(schema: Schema, required: Sequence[str], **properties: Schema) -> Schema:
+    return schema | {
+        "properties": schema["properties"] | properties,
+        "required": [*schema.get("required", ()), *required],
+    }
+
+
+def _task(name: str, method: str, outputs: Schema | None = None) -> Schema:
+    filters = {} if outputs is None else {"output_filter": outputs}
+    required = ["output_filter"] if filters and "minItems" in filters["output_filter"] else []
+    if method != "predict":
+        required.append("method_name")
+    return _with(_named(name), required, method_name={"enum": [method, f"tensorflow/serving/{method}"]}, **filters)
+
+
+def _takes_json(signature: SignatureSpec) -> bool:
+    """Return whether a request can carry the inputs, and an answer at least one of the outputs."""
+    return (
+        bool(signature.inputs)
+        and all(scalar(tensor.dtype) is not None for tensor in signature.inputs)
+        and _outputs(signature, by_row=False) is not None
+    )
+
+
+def _outputs(signature: SignatureSpec, by_row: bool) -> Schema | None:
+    """Return the schema of `output_filter`; with `minItems` if it is required, None if no output can be written."""
+    fit = [it.name for it in signature.outputs if scalar(it.dtype) is not None and not (by_row and it.shape == ())]
+    if not fit:
+        return None
+    return docs.array({"enum": fit}, **({} if len(fit) == len(signature.outputs) else {"minItems": 1}))
+
+
+def _predict(name: str, signature: SignatureSpec) -> Schema:
+    forms = []
+    members = {}
+    for member, schemas in (("instances", _rows(signature.inputs)), ("inputs", _columns(signature.inputs))):
+        chosen = _outputs(signature, by_row=member == "instances")
+        if schemas and chosen:
+            members[member] = any_of(schemas)
+            required = [member, "output_filter"] if "minItems" in chosen else [member]
+            forms.append(docs.optional(output_filter=chosen) | {"required": required})
+    return _with(_named(name), (), output_filter=docs.array(docs.TEXT), **members) | {"oneOf": forms}
+
+
+def _value(tensor: TensorSpec) -> Schema:
+    return scalar(tensor.dtype, overflows=True) or {}
+
+
+def _rows(inputs: Sequence[TensorSpec]) -> list[Schema]:
+    """Return the schemas of `instances`: objects, or the values of the only input; empty if an input has no rows."""
+    if any(tensor.shape == () for tensor in inputs):
+        return []
+    values = {it.name: nested(_value(it), None if it.shape is None else it.shape[1:]) for it in inputs}
+    size = max((tensor.shape[0] for tensor in inputs if tensor.shape), default=-1)
+    forms = [docs.members(**values) | {"additionalProperties": False}]
+    return [rows(form, size) for form in ([*values.values(), *forms] if len(inputs) == 1 else forms)]
+
+
+def _columns(inputs: Sequence[TensorSpec]) -> list[Schema]:
+    """Return the schemas of `inputs`: an object of columns, or the only input."""
+    columns = {tensor.name: nested(_value(tensor), tensor.shape) for tensor in inputs}
+    return [*(columns.values() if len(inputs) == 1 else ()), docs.members(**columns)]
+
+
+def _gives(signature: SignatureSpec, method: str) -> bool:
+    """Return whether the declared outputs of a signature are those of the method."""
+    outputs = [tensor for tensor in signature.outputs if tensor.name in _METHODS[method]]
+    if method == "classify":
+        fit = all(tensor.shape is None or len(tensor.shape) == 2 for tensor in outputs)
+    else:
+        fit = all(tensor.shape is None or (tensor.shape[1:] in ((), (1,)) and tensor.shape != ()) for tensor in outputs)
+    return bool(outputs) and fit and all(scalar(tensor.dtype) is not None for tensor in outputs)
+
+
+def _has_examples(spec: ModelSpec, name: str, method: str, input_name: str | None = EXAMPLES_INPUT) -> bool:
+    try:
+        found = example_signature(spec, name, input_name)
+    except InvalidRequestError:
+        return False
+    return _gives(spec.signatures[found.signature], method)
+
+
+def _on_examples(spec: ModelSpec, name: str) -> Schema:
+    features = {each.name: _feature(each) for each in _features(spec, [name])}
+    context = docs.optional(**features) | {"additionalProperties": _OTHER_FEATURE}
+    return _with(_named(name), ["examples"], examples=_examples(spec, [name]), context=context)
+
+
+def _examples(spec: ModelSpec, names: Sequence[str]) -> Schema:
+    """Return the schema of examples with the features that these signatures read."""
+    features = _features(spec, names)
+    return rows(
+        docs.optional(**{each.name: _feature(each) for each in features})
+        | {"additionalProperties": _OTHER_FEATURE, "required": [each.name for each in features if each.required]}
+    )
+
+
+def _features(spec: ModelSpec, names: Sequence[str]) -> list[InputSpec]:
+    """Return the features of these signatures according to the graph, or else to their counterparts of raw tensors."""
+    found: dict[str, InputSpec] = {}
+    for name in names:
+        candidate = example_signature(spec, name, None).signature
+        parsed = spec.tensors[candidate].features.values() if candidate in spec.tensors else ()
+        features = [feature for group in parsed for feature in group]
+        raw = spec.signatures.get(candidate.removeprefix(EXAMPLES_PREFIX))
+        if not features and raw is not None and candidate.startswith(EXAMPLES_PREFIX):
+            features = [InputSpec(it.name, it.dtype, None if it.shape is None else it.shape[1:]) for it in raw.inputs]
+        found |= {feature.name: feature for feature in features}
+    return list(found.values())
+
+
+def _feature(feature: InputSpec) -> Schema:
+    """Return the schema of a feature of one example: one value, or a flat list."""
+    one = scalar(feature.dtype) or {}
+    shape = feature.shape or ()
+    single = [one] if all(size in (1, -1) for size in shape) else []
+    sizes = (-1,) if -1 in shape else (_product(shape),)
+    return any_of([*single, nested(one, sizes)])
+
+
+def _product(sizes: Sequence[int]) -> int:
+    result = 1
+    for size in sizes:
+        result *= size
+    return result
