@@ -99,7 +99,8 @@ class _Names:
             models = list(answering)
         else:
             models = self._all if path in _IN_ANY_STATE or path.startswith(_IN_ANY_STATE[0]) else self._served
-        known: dict[str, list[Any]] = {"model": models, "version": self._versions, "label": self._labels}
+        labels = self._labels if path.startswith("/v1") else [label for label in self._labels if "/" not in label]
+        known: dict[str, list[Any]] = {"model": models, "version": self._versions, "label": labels}
         parameters = [
             each | {"schema": each["schema"] | {"enum": known[each["name"]]}} if known.get(each["name"]) else each
             for each in operation.get("parameters", ())

@@ -2,9 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from service.protocols.json.lists import NUMBERS
+from service.types import TensorSpec
+
+T = TypeVar("T", bound=TensorSpec)
 
 Schema = dict[str, Any]
 
@@ -36,15 +40,20 @@ def scalar(dtype: str, *, overflows: bool = False) -> Schema | None:
     return {"type": "integer" if whole else "number", "minimum": low, "maximum": high}
 
 
+def with_ranks(tensors: Sequence[T]) -> list[list[T]]:
+    """Return the tensors with the shapes that are described: for unknown ranks, those of 1, 2 and 3 for all of them."""
+    if all(tensor.shape is not None for tensor in tensors):
+        return [list(tensors)]
+    return [[replace(it, shape=(-1,) * rank) if it.shape is None else it for it in tensors] for rank in (1, 2, 3)]
+
+
 def any_of(schemas: Sequence[Schema]) -> Schema:
     """Return the schema of a value that fits at least one of these."""
     return schemas[0] if len(schemas) == 1 else {"anyOf": list(schemas)}
 
 
-def nested(value: Schema, shape: Sequence[int] | None) -> Schema:
-    """Return the schema of lists of this shape around a value. For an unknown rank, at most two levels are described."""
-    if shape is None:
-        return any_of([nested(value, (-1,) * rank) for rank in range(3)])
+def nested(value: Schema, shape: Sequence[int]) -> Schema:
+    """Return the schema of lists of this shape around a value."""
     for size in reversed(shape):
         value = {"type": "array", "items": value} | ({} if size < 0 else {"minItems": size, "maxItems": size})
     return value

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from service.protocols import openapi as docs
-from service.protocols.json.schemas import NULL, Schema, any_of, nested, rows, scalar
+from service.protocols.json.schemas import NULL, Schema, any_of, nested, rows, scalar, with_ranks
 from service.types import InputSpec, ModelSpec
 
 
@@ -31,36 +31,29 @@ def _instances(spec: ModelSpec) -> list[Schema]:
     if any(tensor.shape == () for tensor in spec.inputs):
         return []
     size = max((tensor.shape[0] for tensor in spec.inputs if tensor.shape), default=-1)
-    shapes = {tensor: None if tensor.shape is None else tensor.shape[1:] for tensor in spec.inputs}
-    found = [_object((tensor, _value(tensor, shape)) for tensor, shape in shapes.items())]
-    if spec.features:
-        found.insert(0, _object((feature, _feature(feature)) for feature in spec.features))
-    if len(spec.inputs) == 1:
-        found += _bare(spec.inputs[0])
+    found = [_object((feature, _feature(feature)) for feature in spec.features)] if spec.features else []
+    for inputs in with_ranks(spec.inputs):
+        found.append(_object((tensor, _value(tensor, (tensor.shape or ())[1:])) for tensor in inputs))
+        found += _bare(inputs[0]) if len(inputs) == 1 else []
     return [rows(row, size) for row in found]
 
 
 def _bare(tensor: InputSpec) -> list[Schema]:
     """Return the schemas of a row that is the value of the only input; a last size of 1 needs no brackets."""
-    if tensor.shape is None:
-        return [_value(tensor, None)]
-    short = [_value(tensor, tensor.shape[1:-1])] if tensor.shape[1:] and tensor.shape[-1] == 1 else []
-    return [_value(tensor, tensor.shape[1:]), *short]
+    shape = (tensor.shape or ())[1:]
+    return [_value(tensor, shape), *([_value(tensor, shape[:-1])] if shape[-1:] == (1,) else [])]
 
 
 def _columns(spec: ModelSpec) -> list[Schema]:
-    found = [_object(((tensor, _column(tensor)) for tensor in spec.inputs), column=True)]
-    if spec.features:
-        features = ((feature, rows(_feature(feature))) for feature in spec.features)
-        found.insert(0, _object(features, column=True))
-    return found
+    features = ((feature, rows(_feature(feature))) for feature in spec.features)
+    found = [_object(features, column=True)] if spec.features else []
+    named = [_object(((tensor, _column(tensor)) for tensor in inputs), column=True) for inputs in with_ranks(spec.inputs)]
+    return [*found, *named]
 
 
 def _column(tensor: InputSpec) -> Schema:
-    if tensor.shape == ():
-        return _value(tensor, ())
-    size, *inner = tensor.shape or (-1,)
-    return rows(_value(tensor, None if tensor.shape is None else inner), size)
+    shape = tensor.shape or ()
+    return rows(_value(tensor, shape[1:]), shape[0]) if shape else _value(tensor, ())
 
 
 def _object(values: Iterable[tuple[InputSpec, Schema]], column: bool = False) -> Schema:
@@ -73,13 +66,13 @@ def _object(values: Iterable[tuple[InputSpec, Schema]], column: bool = False) ->
     }
 
 
-def _value(tensor: InputSpec, shape: Sequence[int] | None) -> Schema:
+def _value(tensor: InputSpec, shape: Sequence[int]) -> Schema:
     """Return the schema of one row of an input; null, if it is optional, for the row or any value in it."""
     one = scalar(tensor.dtype) or {}
     if tensor.required:
         return nested(one, shape)
     value = nested(any_of([one, NULL]), shape)
-    return value if shape == () else any_of([value, NULL])
+    return value if not shape else any_of([value, NULL])
 
 
 def _feature(feature: InputSpec) -> Schema:

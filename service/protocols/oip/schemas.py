@@ -59,7 +59,7 @@ def _input(tensor: InputSpec) -> Schema:
     one = scalar(tensor.dtype) or {}
     if not tensor.required or "float" in tensor.dtype:
         one = any_of([one, NULL])
-    data = [nested(one, None)] if shape is None else [docs.array(one), *([nested(one, shape)] if len(shape) != 1 else [])]
+    data = [docs.array(one), *([nested(one, shape)] if shape is not None and len(shape) != 1 else [])]
     members = docs.members(
         name={"const": tensor.name},
         datatype={"const": datatype(tensor.dtype)},

@@ -1,11 +1,12 @@
 """JSON Schemas of the requests to one model under `/v1`; other members of a request are ignored."""
 
 from collections.abc import Sequence
+from math import prod
 
 from service.errors import InvalidRequestError
 from service.models.discovery import SERVING_DEFAULT
 from service.protocols import openapi as docs
-from service.protocols.json.schemas import Schema, any_of, nested, rows, scalar
+from service.protocols.json.schemas import Schema, any_of, nested, rows, scalar, with_ranks
 from service.protocols.tfserving.signatures import CLASSES, EXAMPLES_INPUT, EXAMPLES_PREFIX, SCORES, VALUES, example_signature
 from service.types import InputSpec, ModelSpec, SignatureSpec, TensorSpec
 
@@ -115,15 +116,16 @@ def _outputs(signature: SignatureSpec, by_row: bool) -> Schema | None:
 
 
 def _predict(name: str, signature: SignatureSpec) -> Schema:
+    members = {"instances": _rows(signature.inputs), "inputs": _columns(signature.inputs)}
     forms = []
-    members = {}
-    for member, schemas in (("instances", _rows(signature.inputs)), ("inputs", _columns(signature.inputs))):
+    for member, schemas in members.items():
         chosen = _outputs(signature, by_row=member == "instances")
         if schemas and chosen:
-            members[member] = any_of(schemas)
             required = [member, "output_filter"] if "minItems" in chosen else [member]
             forms.append(docs.optional(output_filter=chosen) | {"required": required})
-    return _with(_named(name), (), output_filter=docs.array(docs.TEXT), **members) | {"oneOf": forms}
+    given = {member: any_of(schemas) for member, schemas in members.items() if schemas}
+    only = {"oneOf": [{"required": [member]} for member in members], "anyOf": forms}
+    return _with(_named(name), (), output_filter=docs.array(docs.TEXT), **given) | only
 
 
 def _value(tensor: TensorSpec) -> Schema:
@@ -134,16 +136,21 @@ def _rows(inputs: Sequence[TensorSpec]) -> list[Schema]:
     """Return the schemas of `instances`: objects, or the values of the only input; empty if an input has no rows."""
     if any(tensor.shape == () for tensor in inputs):
         return []
-    values = {it.name: nested(_value(it), None if it.shape is None else it.shape[1:]) for it in inputs}
     size = max((tensor.shape[0] for tensor in inputs if tensor.shape), default=-1)
-    forms = [docs.members(**values) | {"additionalProperties": False}]
-    return [rows(form, size) for form in ([*values.values(), *forms] if len(inputs) == 1 else forms)]
+    forms = []
+    for tensors in with_ranks(inputs):
+        values = {tensor.name: nested(_value(tensor), (tensor.shape or ())[1:]) for tensor in tensors}
+        forms += [*(values.values() if len(values) == 1 else ()), docs.members(**values) | {"additionalProperties": False}]
+    return [rows(form, size) for form in forms]
 
 
 def _columns(inputs: Sequence[TensorSpec]) -> list[Schema]:
     """Return the schemas of `inputs`: an object of columns, or the only input."""
-    columns = {tensor.name: nested(_value(tensor), tensor.shape) for tensor in inputs}
-    return [*(columns.values() if len(inputs) == 1 else ()), docs.members(**columns)]
+    forms = []
+    for tensors in with_ranks(inputs):
+        columns = {tensor.name: nested(_value(tensor), tensor.shape or ()) for tensor in tensors}
+        forms += [*(columns.values() if len(columns) == 1 else ()), docs.members(**columns)]
+    return forms
 
 
 def _gives(signature: SignatureSpec, method: str) -> bool:
@@ -198,12 +205,5 @@ def _feature(feature: InputSpec) -> Schema:
     one = scalar(feature.dtype) or {}
     shape = feature.shape or ()
     single = [one] if all(size in (1, -1) for size in shape) else []
-    sizes = (-1,) if -1 in shape else (_product(shape),)
+    sizes = (-1,) if -1 in shape else (prod(shape),)
     return any_of([*single, nested(one, sizes)])
-
-
-def _product(sizes: Sequence[int]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
