@@ -8,10 +8,10 @@ from service.types import InputSpec, ModelSpec
 
 
 def predict_schema(spec: ModelSpec) -> Schema | None:
-    """Return the schema of a prediction; None if JSON cannot carry one of the inputs."""
-    if any(scalar(tensor.dtype) is None for tensor in spec.inputs):
+    """Return the schema of a prediction; None if JSON cannot carry one of the inputs, or any output."""
+    keys = list(dict.fromkeys(key.name for head in spec.heads for key in head.keys if scalar(key.dtype) is not None))
+    if not keys or any(scalar(tensor.dtype) is None for tensor in spec.inputs):
         return None
-    keys = list(dict.fromkeys(key for head in spec.heads for key in head.key_names))
     forms = {"instances": _instances(spec), "inputs": _columns(spec)}
     inputs = {name: any_of(schemas) for name, schemas in forms.items() if schemas}
     names = docs.array({"enum": [head.name for head in spec.heads]}, minItems=1, uniqueItems=True)
@@ -23,7 +23,21 @@ def predict_schema(spec: ModelSpec) -> Schema | None:
         "additionalProperties": False,
         "oneOf": [{"required": [name]} for name in inputs],
         "anyOf": [{"required": ["heads"]}, docs.optional(keys=docs.array({"enum": list(spec.heads[0].key_names)}))],
+        **_keys_required(spec),
     }
+
+
+def _keys_required(spec: ModelSpec) -> Schema:
+    """Return the condition that requests without `keys` name only heads whose outputs JSON can carry."""
+    plain = [head.name for head in spec.heads if all(scalar(key.dtype) is not None for key in head.keys)]
+    if len(plain) == len(spec.heads):
+        return {}
+    allowed: list[Schema] = [{"required": ["keys"]}]
+    if plain:
+        allowed.append(docs.members(heads=docs.array({"enum": plain})))
+    if spec.default_head in plain:
+        allowed.append({"not": {"required": ["heads"]}})
+    return {"allOf": [{"anyOf": allowed}]}
 
 
 def _instances(spec: ModelSpec) -> list[Schema]:

@@ -30,10 +30,11 @@ def infer_schema(spec: ModelSpec) -> Schema | None:
 
 
 def _parameters(spec: ModelSpec) -> Schema:
-    keys = list(dict.fromkeys(key for head in spec.heads for key in head.key_names))
+    keys = dict.fromkeys(key.name for head in spec.heads for key in head.keys if datatype(key.dtype) is not None)
+    heads = [head.name for head in spec.heads if all(datatype(key.dtype) is not None for key in head.keys)]
     return docs.optional(
-        heads=_names([head.name for head in spec.heads]),
-        keys=_names(keys),
+        heads=_names(heads),
+        keys=_names(list(keys)),
         timeout={"type": "integer", "minimum": 0, "maximum": MAX_TIMEOUT_US, "description": "In µs; 0 for none."},
         binary_data_output=_FLAG,
     )
@@ -41,7 +42,8 @@ def _parameters(spec: ModelSpec) -> Schema:
 
 def _names(known: list[str]) -> Schema:
     """Return the schema of names as a list or as one string; several names in a string are separated by commas."""
-    return any_of([docs.array({"enum": known}, minItems=1, uniqueItems=True), {"enum": ["*", *known]}])
+    listed = [docs.array({"enum": known}, minItems=1, uniqueItems=True)] if known else []
+    return any_of([*listed, {"enum": ["*", *known]}])
 
 
 def _inputs(spec: ModelSpec) -> Schema:

@@ -38,7 +38,8 @@ REASONS = {
     r"expected a whole number, but got the number -?\d+\.0": "a whole number of /v1 has no point",
     r"expected .* of (classes|microseconds).*, but got the number \d+\.0": "a whole number of /v2 has no point",
     # What the graph does with values.
-    "refused the values|Could not parse example": "values that the graph does not accept: an index out of range, text that is not a tf.Example",
+    "refused the values": "values that the graph does not accept, such as an index out of range",
+    "Could not parse example": "text that is not a tf.Example",
     "no servable version|timed out": "the state of the server",
 }
 """Reasons to refuse a request that fits the document, by their messages."""
