@@ -1,8 +1,7 @@
 """The OpenAPI document of the served models: their names, versions and labels, and the requests that each of them accepts."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +26,10 @@ _IN_ANY_STATE = ("/v2/repository/models/", "/models/{model}", "/v1/models/{model
 _REFERENCE = "#/components/schemas/"
 
 
+MAX_DESCRIBED = 32
+"""With more models, only each model's own path describes its requests: the document must not take seconds to make."""
+
+
 def with_models(document: dict[str, Any], models: list[ModelSpec], statuses: Iterable[ModelStatus] = ()) -> dict[str, Any]:
     """Return a copy of the document of these served models; without any, the document itself.
 
@@ -37,31 +40,21 @@ def with_models(document: dict[str, Any], models: list[ModelSpec], statuses: Ite
         return document
     schemas: dict[str, Schema] = {}
     names = _Names(models, list(statuses))
+    own = _of_models(schemas, document, models)
     paths: dict[str, Any] = {}
     for path, methods in document["paths"].items():
-        answering = _add_requests(schemas, path, models)
-        if answering is None:
-            narrowed = methods
-        elif answering:
-            narrowed = {method: _with_requests(operation, answering) for method, operation in methods.items()}
-        else:
-            continue
-        paths[path] = {method: names.narrow(operation, path, answering) for method, operation in narrowed.items()}
-    generic = document["paths"]["/models/{model}/predict"]["post"]
-    own = {
-        f"/models/{quote(spec.name, safe='')}/predict": {"post": _of_model(generic, spec)}
-        for spec in models
-        if _component("models", "predict", spec.name) in schemas
-    }
+        kind = (path.split("/")[1], re.split("[/:]", path)[-1])
+        if kind not in _REQUESTS or len(models) > MAX_DESCRIBED:
+            paths[path] = {method: names.narrow(operation, path) for method, operation in methods.items()}
+        elif answering := _add_requests(schemas, kind, models):
+            described = {method: _with_requests(operation, list(answering.values())) for method, operation in methods.items()}
+            paths[path] = {method: names.narrow(operation, path, list(answering)) for method, operation in described.items()}
     components = document["components"] | {"schemas": document["components"]["schemas"] | schemas}
     return document | {"paths": own | paths, "components": components}
 
 
-def _add_requests(schemas: dict[str, Schema], path: str, models: list[ModelSpec]) -> dict[str, Schema] | None:
-    """Add the schemas of requests on this path and return references to them by model; None if the path is not a prediction."""
-    kind = (path.split("/")[1], re.split("[/:]", path)[-1])
-    if kind not in _REQUESTS:
-        return None
+def _add_requests(schemas: dict[str, Schema], kind: tuple[str, str], models: list[ModelSpec]) -> dict[str, Schema]:
+    """Add the schemas of the requests of this kind and return references to them, by the models that can answer them."""
     answering = {}
     for spec in models:
         name = _component(*kind, spec.name)
@@ -77,8 +70,8 @@ def _component(protocol: str, verb: str, model: str) -> str:
     return f"{protocol}.{verb}." + re.sub(r"[^A-Za-z0-9_-]", lambda found: f".{ord(found[0]):x}.", model)
 
 
-def _with_requests(operation: dict[str, Any], answering: Mapping[str, Schema]) -> dict[str, Any]:
-    content = {"schema": any_of(list(answering.values()))}
+def _with_requests(operation: dict[str, Any], schemas: list[Schema]) -> dict[str, Any]:
+    content = {"schema": any_of(schemas)}
     request = operation["requestBody"]
     return operation | {"requestBody": request | {"content": request["content"] | {"application/json": content}}}
 
@@ -93,12 +86,10 @@ class _Names:
         self._versions = sorted({spec.version for spec in models} | set(available))
         self._labels = sorted({name for status in statuses for name, label in status.labels.items() if label.available})
 
-    def narrow(self, operation: dict[str, Any], path: str, answering: Mapping[str, Schema] | None) -> dict[str, Any]:
-        """Return the operation with lists of the values of its path parameters."""
-        if answering is not None:
-            models = list(answering)
-        else:
-            models = self._all if path in _IN_ANY_STATE or path.startswith(_IN_ANY_STATE[0]) else self._served
+    def narrow(self, operation: dict[str, Any], path: str, answering: list[str] | None = None) -> dict[str, Any]:
+        """Return the operation with lists of the values of its path parameters; `answering`: the models that it is for."""
+        in_any_state = path in _IN_ANY_STATE or path.startswith(_IN_ANY_STATE[0])
+        models = answering or (self._all if in_any_state else self._served)
         labels = self._labels if path.startswith("/v1") else [label for label in self._labels if "/" not in label]
         known: dict[str, list[Any]] = {"model": models, "version": self._versions, "label": labels}
         parameters = [
@@ -108,18 +99,27 @@ class _Names:
         return operation | ({"parameters": parameters} if parameters else {})
 
 
-def _of_model(generic: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:
-    operation = deepcopy(generic) | {
+def _of_models(schemas: dict[str, Schema], document: dict[str, Any], models: list[ModelSpec]) -> dict[str, Any]:
+    """Return the predict path of each model, and add the schemas of the requests."""
+    generic = document["paths"]["/models/{model}/predict"]["post"]
+    references = _add_requests(schemas, ("models", "predict"), models)
+    return {
+        f"/models/{quote(spec.name, safe='')}/predict": {"post": _of_model(generic, spec, references[spec.name])}
+        for spec in models
+        if spec.name in references
+    }
+
+
+def _of_model(generic: dict[str, Any], spec: ModelSpec, schema: Schema) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema, "examples": _examples(spec)}}
+    return generic | {
         "tags": [spec.name],
         "operationId": f"predict_{spec.name}",
         "summary": f"Predict with {spec.name}, version {spec.version}",
         "description": f"Heads: {', '.join(head.name for head in spec.heads)}; the first is the default.",
         "parameters": [],
+        "requestBody": generic["requestBody"] | {"content": content},
     }
-    content = operation["requestBody"]["content"]["application/json"]
-    content["examples"] = _examples(spec)
-    content["schema"] = {"$ref": _REFERENCE + _component("models", "predict", spec.name)}
-    return operation
 
 
 def _examples(spec: ModelSpec) -> dict[str, Any]:

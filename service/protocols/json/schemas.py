@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeVar
 
 from service.protocols.json.lists import NUMBERS
@@ -23,6 +24,7 @@ BASE64: Schema = {
 """A string of any bytes."""
 
 
+@cache
 def scalar(dtype: str, *, overflows: bool = False) -> Schema | None:
     """Return the schema of one value of a dtype; None if JSON cannot carry it.
 

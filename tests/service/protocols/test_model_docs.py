@@ -8,7 +8,7 @@ import pytest
 
 from service.errors import RequestError
 from service.lifecycle.served_models import LabelStatus, ModelStatus, VersionStatus
-from service.protocols.model_docs import with_models
+from service.protocols.model_docs import MAX_DESCRIBED, with_models
 from service.protocols.native import codec as native
 from service.protocols.native.schemas import predict_schema
 from service.protocols.oip.codec import OpenInference
@@ -221,3 +221,13 @@ def test_schemas_of_models_with_similar_names_differ() -> None:
     specs = [ModelSpec(name, 1, (X,), HEADS, {}, {}) for name in ("a b", "a.b", "a:b")]
     schemas = with_models(DOCUMENT, specs)["components"]["schemas"].keys()
     assert {"models.predict.a.20.b", "models.predict.a.2e.b", "models.predict.a.3a.b"} <= schemas
+
+
+def test_a_document_of_many_models_describes_requests_only_on_the_path_of_each_model() -> None:
+    specs = [ModelSpec(f"m{at}", 1, (X,), HEADS, {}, {}) for at in range(MAX_DESCRIBED + 1)]
+    document = with_models(DOCUMENT, specs)
+    assert parameters(document, "/v2/models/{model}/infer")["model"] == [spec.name for spec in specs]
+    generic = "/models/{model}/predict"
+    assert document["paths"][generic]["post"]["requestBody"] == DOCUMENT["paths"][generic]["post"]["requestBody"]
+    assert all(f"/models/{spec.name}/predict" in document["paths"] for spec in specs)
+    assert len(document["components"]["schemas"]) == len(DOCUMENT["components"]["schemas"]) + len(specs)
