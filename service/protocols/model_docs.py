@@ -34,7 +34,7 @@ def with_models(document: dict[str, Any], models: list[ModelSpec], statuses: Ite
     """Return a copy of the document of these served models; without any, the document itself.
 
     Every model has its own predict path, before all others. The parameters of all paths are the names, versions and labels that
-    there are; an operation that no model answers is left out.
+    there are; an operation that no model answers, or that needs a label where there are none, is left out.
     """
     if not models:
         return document
@@ -43,6 +43,8 @@ def with_models(document: dict[str, Any], models: list[ModelSpec], statuses: Ite
     own = _of_models(schemas, document, models)
     paths: dict[str, Any] = {}
     for path, methods in document["paths"].items():
+        if "{label}" in path and not names.labels(path):
+            continue
         kind = (path.split("/")[1], re.split("[/:]", path)[-1])
         if kind not in _REQUESTS or len(models) > MAX_DESCRIBED:
             paths[path] = {method: names.narrow(operation, path) for method, operation in methods.items()}
@@ -86,14 +88,17 @@ class _Names:
         self._versions = sorted({spec.version for spec in models} | set(available))
         self._labels = sorted({name for status in statuses for name, label in status.labels.items() if label.available})
 
+    def labels(self, path: str) -> list[str]:
+        """Return the labels of served versions; only `/v1` takes a label with a slash."""
+        return self._labels if path.startswith("/v1") else [label for label in self._labels if "/" not in label]
+
     def narrow(self, operation: dict[str, Any], path: str, answering: list[str] | None = None) -> dict[str, Any]:
         """Return the operation with lists of the values of its path parameters; `answering`: the models that it is for."""
         in_any_state = path in _IN_ANY_STATE or path.startswith(_IN_ANY_STATE[0])
         models = answering or (self._all if in_any_state else self._served)
-        labels = self._labels if path.startswith("/v1") else [label for label in self._labels if "/" not in label]
-        known: dict[str, list[Any]] = {"model": models, "version": self._versions, "label": labels}
+        known: dict[str, list[Any]] = {"model": models, "version": self._versions, "label": self.labels(path)}
         parameters = [
-            each | {"schema": each["schema"] | {"enum": known[each["name"]]}} if known.get(each["name"]) else each
+            each | {"schema": each["schema"] | {"enum": known[each["name"]]}} if each["name"] in known else each
             for each in operation.get("parameters", ())
         ]
         return operation | ({"parameters": parameters} if parameters else {})

@@ -213,6 +213,12 @@ def test_the_names_versions_and_labels_of_paths_are_listed() -> None:
     assert "/v1/models/{model}:classify" not in document["paths"]
 
 
+def test_paths_with_a_label_need_labels() -> None:
+    paths = with_models(DOCUMENT, [ONE])["paths"]
+    assert [path for path in paths if "{label}" in path] == []
+    assert "/v1/models/{model}/versions/{version}:predict" in paths
+
+
 def test_a_document_without_models_is_not_changed() -> None:
     assert with_models(DOCUMENT, []) == DOCUMENT
 
