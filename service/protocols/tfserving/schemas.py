@@ -1,6 +1,7 @@
 """JSON Schemas of the requests to one model under `/v1`; other members of a request are ignored."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import prod
 
 from service.errors import InvalidRequestError
@@ -25,55 +26,42 @@ def predict_schema(spec: ModelSpec) -> Schema | None:
 
 def classify_schema(spec: ModelSpec) -> Schema | None:
     """Return the schema of a classification; None if the model has no signature for it."""
-    return _one_of([_on_examples(spec, name) for name in spec.signatures if _has_examples(spec, name, "classify")])
+    return _on_examples(spec, "classify")
 
 
 def regress_schema(spec: ModelSpec) -> Schema | None:
     """Return the schema of a regression; None if the model has no signature for it."""
-    return _one_of([_on_examples(spec, name) for name in spec.signatures if _has_examples(spec, name, "regress")])
+    return _on_examples(spec, "regress")
 
 
 def multi_inference_schema(spec: ModelSpec) -> Schema | None:
     """Return the schema of tasks over one input: for examples, and for each group of signatures with equal inputs."""
-    forms = []
-    tasks = [
-        _task(name, method)
-        for name in spec.signatures
-        for method in _METHODS
-        if _has_examples(spec, name, method, input_name=None)
-    ]
-    named = [name for name in spec.signatures if any(_has_examples(spec, name, method, None) for method in _METHODS)]
-    if tasks:
-        forms.append(docs.members(tasks=rows(any_of(tasks)), examples=_examples(spec, named)) | _without("instances", "inputs"))
-    groups: dict[Sequence[TensorSpec], list[str]] = {}
+    of_examples = _signatures_of_examples(spec, None)
+    forms = _tasks_over("examples", [_examples(spec, list(of_examples))], of_examples)
+    groups: dict[Sequence[TensorSpec], dict[str, SignatureSpec]] = {}
     for name, signature in spec.signatures.items():
         if _takes_json(signature):
-            groups.setdefault(signature.inputs, []).append(name)
-    for inputs, names in groups.items():
-        forms += _tasks_over(inputs, {name: spec.signatures[name] for name in names})
+            groups.setdefault(signature.inputs, {})[name] = signature
+    for inputs, signatures in groups.items():
+        forms += _tasks_over("instances", _rows(inputs), signatures) + _tasks_over("inputs", _columns(inputs), signatures)
     return _one_of(forms)
 
 
-def _tasks_over(inputs: Sequence[TensorSpec], signatures: dict[str, SignatureSpec]) -> list[Schema]:
-    """Return the schemas of tasks of signatures with these inputs, by row and by column."""
-    forms = []
-    for member, other, schemas in (("instances", "inputs", _rows(inputs)), ("inputs", "instances", _columns(inputs))):
-        tasks = []
-        for name, signature in signatures.items():
-            if chosen := _outputs(signature, by_row=member == "instances"):
-                tasks.append(_task(name, "predict", chosen))
-            tasks += [_task(name, method) for method in _METHODS if _gives(signature, method)]
-        if tasks and schemas:
-            forms.append(docs.members(tasks=rows(any_of(tasks)), **{member: any_of(schemas)}) | _without(other, "examples"))
-    return forms
+def _tasks_over(member: str, inputs: list[Schema], signatures: Mapping[str, SignatureSpec]) -> list[Schema]:
+    """Return the schema of tasks over the inputs in this member; empty if there are no such tasks or inputs."""
+    tasks = []
+    for name, signature in signatures.items():
+        if chosen := _outputs(signature, by_row=member != "inputs"):
+            tasks.append(_task(name, "predict", chosen))
+        tasks += [_task(name, method) for method in _METHODS if _gives(signature, method)]
+    if not tasks or not inputs:
+        return []
+    others = [{"required": [other]} for other in ("examples", "instances", "inputs") if other != member]
+    return [docs.members(tasks=rows(any_of(tasks)), **{member: any_of(inputs)}) | {"not": {"anyOf": others}}]
 
 
 def _one_of(schemas: Sequence[Schema]) -> Schema | None:
     return any_of(schemas) if schemas else None
-
-
-def _without(*members: str) -> Schema:
-    return {"not": {"anyOf": [{"required": [name]} for name in members]}}
 
 
 def _named(name: str) -> Schema:
@@ -163,18 +151,23 @@ def _gives(signature: SignatureSpec, method: str) -> bool:
     return bool(outputs) and fit and all(scalar(tensor.dtype) is not None for tensor in outputs)
 
 
-def _has_examples(spec: ModelSpec, name: str, method: str, input_name: str | None = EXAMPLES_INPUT) -> bool:
-    try:
-        found = example_signature(spec, name, input_name)
-    except InvalidRequestError:
-        return False
-    return _gives(spec.signatures[found.signature], method)
+def _signatures_of_examples(spec: ModelSpec, input_name: str | None) -> dict[str, SignatureSpec]:
+    """Return the signatures that take examples, by each name under which a request reaches them."""
+    found = {}
+    for name in spec.signatures:
+        with suppress(InvalidRequestError):
+            found[name] = spec.signatures[example_signature(spec, name, input_name).signature]
+    return found
 
 
-def _on_examples(spec: ModelSpec, name: str) -> Schema:
-    features = {each.name: _feature(each) for each in _features(spec, [name])}
-    context = docs.optional(**features) | {"additionalProperties": _OTHER_FEATURE}
-    return _with(_named(name), ["examples"], examples=_examples(spec, [name]), context=context)
+def _on_examples(spec: ModelSpec, method: str) -> Schema | None:
+    signatures = _signatures_of_examples(spec, EXAMPLES_INPUT)
+    forms = []
+    for name in (name for name, signature in signatures.items() if _gives(signature, method)):
+        features = {each.name: _feature(each) for each in _features(spec, [name])}
+        context = docs.optional(**features) | {"additionalProperties": _OTHER_FEATURE}
+        forms.append(_with(_named(name), ["examples"], examples=_examples(spec, [name]), context=context))
+    return _one_of(forms)
 
 
 def _examples(spec: ModelSpec, names: Sequence[str]) -> Schema:

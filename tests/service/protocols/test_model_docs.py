@@ -149,6 +149,35 @@ def test_v1_multi_inference(message: Any, fits: bool) -> None:
     agree(multi_inference_schema(ONE), MultiInference(), ONE, message, fits)
 
 
+SERIALIZED = ModelSpec(
+    "m",
+    3,
+    (X,),
+    HEADS,
+    {
+        "a": SignatureSpec((X,), HEADS[1].keys),
+        "examples:a": SignatureSpec((TensorSpec("examples", "string", (-1,)),), HEADS[1].keys),
+    },
+    {},
+)
+"""A model with a signature of raw tensors, and the one of examples that belongs to it."""
+
+
+@pytest.mark.parametrize(
+    ("message", "fits"),
+    [
+        pytest.param({"tasks": [{"signature_name": "a"}], "examples": [{"x": 1}]}, True, id="a prediction on examples"),
+        pytest.param({"tasks": [{"signature_name": "a"}], "examples": [{"x": [1], "more": "a"}]}, True, id="another feature"),
+        pytest.param({"tasks": [{"signature_name": "a"}], "examples": [{"x": [1, "a"]}]}, False, id="values of two kinds"),
+        pytest.param({"tasks": [{"signature_name": "a"}], "examples": []}, False, id="no examples"),
+        pytest.param({"tasks": [{"signature_name": "a"}], "examples": [1]}, False, id="an example is not an object"),
+        pytest.param({"tasks": [{}], "examples": [{"x": 1}]}, False, id="there is no default signature"),
+    ],
+)
+def test_v1_multi_inference_on_examples(message: Any, fits: bool) -> None:
+    agree(multi_inference_schema(SERIALIZED), MultiInference(), SERIALIZED, message, fits)
+
+
 def x(**members: Any) -> dict[str, Any]:
     return {"name": "x", "shape": [1], "datatype": "FP32", "data": [1]} | members
 
