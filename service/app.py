@@ -30,12 +30,13 @@ from service.middleware.exception_handlers import exception_handlers
 from service.middleware.security_headers import SecurityHeaders, with_cors
 from service.models.options import ModelOptions
 from service.models.signing import read_public_keys
+from service.protocols.model_docs import with_models
 from service.protocols.native import codec as native
 from service.protocols.native import routes as native_routes
 from service.protocols.native.paths import NATIVE
 from service.protocols.oip import routes as v2_routes
 from service.protocols.oip.paths import V2
-from service.protocols.openapi import with_keys, with_models, with_predictions
+from service.protocols.openapi import with_keys, with_predictions
 from service.protocols.protocol import PathTable
 from service.protocols.routes import operations_router
 from service.protocols.tfserving import routes as v1_routes
@@ -188,7 +189,7 @@ def _lifespan(parts: _Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[
 
 def _described(document: dict[str, Any], parts: _Parts) -> dict[str, Any]:
     """Complete FastAPI's OpenAPI document."""
-    document = with_models(with_predictions(document, parts.paths), parts.visible.specs)
+    document = with_models(with_predictions(document, parts.paths), parts.visible.specs, parts.visible.statuses.values())
     return document if parts.keys is None else with_keys(document)
 
 

@@ -1,19 +1,19 @@
-"""The OpenAPI document: building blocks, and what FastAPI does not write: predictions, a path for each model, and keys."""
+"""The OpenAPI document: building blocks, and what FastAPI does not write: predictions and keys."""
 
 import re
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
-from urllib.parse import quote
 
 from service.protocols.protocol import OPEN, Path, PathTable
-from service.types import InputSpec, ModelSpec
 
 Responses = dict[int | str, dict[str, Any]]
 """Responses by status, or by class of statuses as in `4XX`."""
 
 TEXT: dict[str, Any] = {"type": "string"}
 COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
+INT64: dict[str, Any] = COUNT | {"maximum": 2**63 - 1}
+VERSION: dict[str, Any] = {"name": "version", "in": "path", "required": True, "schema": INT64 | {"title": "Version"}}
+"""The parameter of a path with a version."""
 
 _CHALLENGE = {"WWW-Authenticate": TEXT}
 _RATE = dict.fromkeys(("Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"), COUNT)
@@ -31,12 +31,12 @@ def body(description: str, schema: dict[str, Any], media_type: str = "applicatio
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
-def members(**properties: dict[str, Any]) -> dict[str, Any]:
+def members(**properties: Any) -> dict[str, Any]:
     """Return the schema of an object that has all of these members."""
     return optional(**properties) | {"required": list(properties)}
 
 
-def optional(**properties: dict[str, Any]) -> dict[str, Any]:
+def optional(**properties: Any) -> dict[str, Any]:
     """Return the schema of an object that may have these members."""
     return {"type": "object", "properties": properties}
 
@@ -91,15 +91,11 @@ def _of_path(row: Path, tag: str) -> dict[str, Any]:
 
 
 def _parameter(name: str) -> dict[str, Any]:
-    kind = "integer" if name == "version" else "string"
-    return {"name": name, "in": "path", "required": True, "schema": {"type": kind, "title": name.title()}}
+    return VERSION if name == "version" else {"name": name, "in": "path", "required": True, "schema": _segment(name)}
 
 
-def with_models(document: dict[str, Any], models: list[ModelSpec]) -> dict[str, Any]:
-    """Return a copy of the document in which every model has its own predict path, before all others."""
-    generic = document["paths"]["/models/{model}/predict"]["post"]
-    own = {f"/models/{quote(spec.name, safe='')}/predict": {"post": _of_model(generic, spec)} for spec in models}
-    return document | {"paths": own | document["paths"]}
+def _segment(name: str) -> dict[str, Any]:
+    return {"type": "string", "title": name.title(), "minLength": 1}
 
 
 def with_keys(document: dict[str, Any]) -> dict[str, Any]:
@@ -123,53 +119,3 @@ def _closed(operation: dict[str, Any], path: str, ways: list[str]) -> dict[str, 
     }
     # No header is required: the 429 of a full queue has others.
     return operation | {"security": [{name: []} for name in ways], "responses": operation["responses"] | refused}
-
-
-def _of_model(generic: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:
-    operation = deepcopy(generic) | {
-        "tags": [spec.name],
-        "operationId": f"predict_{spec.name}",
-        "summary": f"Predict with {spec.name}, version {spec.version}",
-        "description": f"Heads: {', '.join(head.name for head in spec.heads)}; the first is the default.",
-        "parameters": [],
-    }
-    content = operation["requestBody"]["content"]["application/json"]
-    content["examples"] = _examples(spec)
-    content["schema"]["properties"] |= _properties(spec)
-    return operation
-
-
-def _examples(spec: ModelSpec) -> dict[str, Any]:
-    rows = [dict(spec.example)]
-    listed = [head.name for head in spec.heads[:2]]
-    return {
-        "default head": {"value": {"instances": rows}},
-        "listed heads": {"value": {"instances": rows, "heads": listed}},
-        "all heads": {"value": {"instances": rows, "heads": "*"}},
-    }
-
-
-def _properties(spec: ModelSpec) -> dict[str, Any]:
-    rows: dict[str, Any] = {}  # a model with one input takes bare values, too
-    if spec.features:
-        rows = {"anyOf": [_row({it: it.shape or () for it in spec.features}), {"type": "object"}]}
-    elif len(spec.inputs) > 1:
-        rows = _row({tensor: (tensor.shape or (-1,))[1:] for tensor in spec.inputs})
-    names = array({"enum": [head.name for head in spec.heads]}, uniqueItems=True)
-    return {"instances": array(rows, minItems=1), "heads": {"oneOf": [{"const": "*"}, names]}}
-
-
-def _row(shapes: Mapping[InputSpec, tuple[int, ...]]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {tensor.name: _schema(tensor, shape) for tensor, shape in shapes.items()},
-        "required": [tensor.name for tensor in shapes if tensor.required],
-    }
-
-
-def _schema(tensor: InputSpec, shape: tuple[int, ...]) -> dict[str, Any]:
-    if shape:
-        return array(_schema(tensor, shape[1:]))
-    kind = "number" if "float" in tensor.dtype else {"string": "string", "bool": "boolean"}.get(tensor.dtype, "integer")
-    return {"type": kind} if tensor.required else {"type": [kind, "null"]}

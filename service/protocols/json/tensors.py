@@ -194,6 +194,11 @@ def encode(array: Array, *name: str) -> Any:
     return encode(array.astype(np.float32), *name)
 
 
+def unwritable(dtype: str, name: str) -> UnsupportedTypeError:
+    """Return the error of TensorFlow Serving for an output whose dtype JSON does not have."""
+    return UnsupportedTypeError(f"Failed to write JSON value for tensor type: {dtype}, of output {name!r}.")
+
+
 def dumped(value: Any) -> bytes:
     """Return the JSON text of a value that may hold results of `encode`."""
     return orjson.dumps(value, _contiguous, orjson.OPT_SERIALIZE_NUMPY)

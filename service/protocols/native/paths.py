@@ -9,9 +9,9 @@ from service.protocols.protocol import Path, ServingProtocol
 _REQUEST = docs.optional(
     instances=docs.array({}, minItems=1),
     inputs={"type": "object"},
-    heads={"oneOf": [{"const": "*"}, docs.array(docs.TEXT)]},
-    keys=docs.array(docs.TEXT),
-) | {"additionalProperties": False}
+    heads={"oneOf": [{"const": "*"}, docs.array(docs.TEXT, minItems=1, uniqueItems=True)]},
+    keys=docs.array(docs.TEXT, minItems=1, uniqueItems=True),
+) | {"additionalProperties": False, "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}]}
 _PREDICTIONS = docs.by_name(docs.by_name({"type": "array", "minItems": 1}))
 _PREDICT: dict[str, Any] = {
     "requestBody": {

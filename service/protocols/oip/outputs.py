@@ -10,6 +10,7 @@ import numpy as np
 
 from service.errors import InvalidRequestError, RequestError, UnknownKeyError, UnsupportedFeatureError
 from service.messages import cut, described, did_you_mean, listed
+from service.protocols.json.tensors import unwritable
 from service.protocols.oip.binary import datatype
 from service.protocols.selection import ALL_HEADS, check_unique, select
 from service.types import Array, ModelSpec, Output
@@ -50,10 +51,16 @@ def requested_outputs(message: Mapping[str, Any], spec: ModelSpec) -> tuple[Requ
 def all_outputs(
     spec: ModelSpec, heads: Any = ALL_HEADS, keys: list[str] | None = None, *, binary: bool = False
 ) -> tuple[RequestedOutput, ...]:
-    """Return the tensors of these heads and keys; all heads leave out outputs that the protocol has no datatype for."""
+    """Return the tensors of these heads and keys; all heads leave out outputs that the protocol has no datatype for.
+
+    Raises a subclass of RequestError; UnsupportedTypeError if no output is left.
+    """
     outputs, tensors = select(spec, heads, keys), spec.output_tensors
     if heads == ALL_HEADS and keys is None:
+        first = tensors[outputs[0]]
         outputs = tuple(output for output in outputs if datatype(tensors[output].dtype) is not None)
+        if not outputs:
+            raise unwritable(first.dtype, first.name)
     return tuple(RequestedOutput(tensors[output].name, output, binary) for output in outputs)
 
 

@@ -43,7 +43,7 @@ _INFER: dict[str, Any] = {
             "in": "header",
             "required": False,
             "description": "Bytes of JSON that come before those of the tensors; 0 for a body that is one tensor.",
-            "schema": docs.COUNT,
+            "schema": docs.INT64,
         }
     ],
     "requestBody": {

@@ -13,7 +13,7 @@ from service.protocols.json.reader import parse_object
 from service.protocols.oip import describe
 from service.protocols.oip.codec import JSON
 from service.protocols.oip.outputs import flag, parameters
-from service.protocols.oip.paths import CANNOT, MODEL, NOT_NOW, PARAMETERS, V2, VERSION
+from service.protocols.oip.paths import CANNOT, MODEL, NOT_NOW, V2, VERSION
 from service.protocols.protocol import version_number
 from service.protocols.routes import json_response
 
@@ -84,11 +84,11 @@ _CHANGED: docs.Responses = {
     "5XX": NOT_NOW,
 }
 _LOAD_DOCS: dict[str, Any] = {
-    "openapi_extra": _may_send(parameters=PARAMETERS),
+    "openapi_extra": _may_send(parameters={"type": "object", "patternProperties": {"^(config$|file:)": False}}),
     "responses": _CHANGED | {501: docs.error("The request brings the model's files or its configuration with it.")},
 }
 _UNLOAD_DOCS: dict[str, Any] = {
-    "openapi_extra": _may_send(parameters=docs.optional(unload_dependents={"type": "boolean"})),
+    "openapi_extra": _may_send(parameters=docs.optional(unload_dependents={"type": ["boolean", "null"]})),
     "responses": _CHANGED,
 }
 
@@ -104,8 +104,7 @@ _Version = Annotated[int | None, Depends(_requested_version)]
 
 def _versioned(name: str) -> dict[str, Any]:
     """Return what differs in the route of `name` whose path has a version."""
-    parameter = {"name": "version", "in": "path", "required": True, "schema": {"type": "string", "title": "Version"}}
-    return {"name": f"version_{name}", "openapi_extra": {"parameters": [parameter]}}
+    return {"name": f"version_{name}", "openapi_extra": {"parameters": [docs.VERSION]}}
 
 
 def server_router(manager: ServedModels, server_version: str) -> APIRouter:

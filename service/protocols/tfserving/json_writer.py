@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import orjson
 
-from service.errors import InvalidRequestError, UnsupportedTypeError
+from service.errors import InvalidRequestError
 from service.protocols.json import tensors
 from service.types import Array
 
@@ -64,7 +64,7 @@ def by_column(outputs: Sequence[tuple[str, Array]]) -> bytes:
 def _plain(array: Array, name: str) -> Array:
     if array.dtype.kind not in "fiub":
         if array.dtype.name != "bfloat16":
-            raise UnsupportedTypeError(f"Failed to write JSON value for tensor type: {array.dtype.name}, of output {name!r}.")
+            raise tensors.unwritable(array.dtype.name, name)
         array = array.astype(np.float32)
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 

@@ -14,8 +14,8 @@ import requests
 from schemathesis.config import SchemathesisConfig
 
 from service import Settings, create_app
-from service.protocols.openapi import with_models
-from service.types import HeadSpec, InputSpec, ModelSpec
+from service.protocols.model_docs import with_models
+from service.types import HeadSpec, InputSpec, ModelSpec, TensorSpec
 from tests.conformance.protocols.models import export_all
 from tests.service.conftest import FILMS_CARD, export_films, export_vectors, write_card
 
@@ -60,10 +60,14 @@ FILMS = ModelSpec(
     "films",
     2,
     tuple(InputSpec(its["name"], its["dtype"], tuple(its["shape"]), its["required"]) for its in FILMS_CARD["inputs"]),
-    tuple(HeadSpec(its["name"], ()) for its in FILMS_CARD["heads"]),
+    tuple(
+        HeadSpec(head["name"], tuple(TensorSpec(its["name"], its["dtype"], tuple(its["shape"])) for its in head["keys"]))
+        for head in FILMS_CARD["heads"]
+    ),
     {},
     FILMS_CARD["example"],
 )
+FILMS_PATH = "/models/films/predict"
 
 
 def session() -> requests.Session:
@@ -148,10 +152,10 @@ OF_ONE_MODEL: dict[str, tuple[str, Schema]] = {
 def document() -> dict[str, Any]:
     """The document, made without a server; each operation becomes a test."""
     generic = create_app(Settings(models=Path(__file__).parent)).openapi()
-    paths = with_models(generic, [FILMS])["paths"]
+    paths, films = generic["paths"], with_models(generic, [FILMS])
     known = {path: {method: _with_names(its) for method, its in of.items()} for path, of in paths.items()}
     own = {path: {"post": _of_one_model(paths[of]["post"], path, body)} for path, (of, body) in OF_ONE_MODEL.items()}
-    return generic | {"paths": known | own}
+    return films | {"paths": known | {FILMS_PATH: films["paths"][FILMS_PATH]} | own}
 
 
 def _with_names(operation: dict[str, Any]) -> dict[str, Any]:

@@ -96,8 +96,10 @@ def test_keys_give_access_to_their_scopes(case: schemathesis.Case, fuzzed: httpx
             assert status not in {401, 403}, seen
         else:
             of = MODEL.match(path)
-            assert of is None or of[1] in {*MODELS[who], "stats"} or status in {400, 403, 404, 405}, seen
-            assert [name for name in others(who, path) if re.search(rf"\b{name}\b", seen[-1])] == [], seen
+            # 501: the parameters of a load are checked before the model.
+            assert of is None or of[1] in {*MODELS[who], "stats"} or status in {400, 403, 404, 405, 501}, seen
+            text = seen[-1].replace("it is broken:", "")  # a message about base64 has the name of a model as a word
+            assert [name for name in others(who, path) if re.search(rf"\b{name}\b", text)] == [], seen
 
 
 @pytest.mark.parametrize("who", SCOPES)

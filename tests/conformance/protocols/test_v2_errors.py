@@ -1,9 +1,13 @@
 """Invalid requests to /v2: the status and the message."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.conformance.protocols.server import running
 from tests.conformance.protocols.v2_requests import LENGTH, NAMED, VECTOR, infer
 from tests.conformance.protocols.v2_server import MAX_BODY_BYTES
 
@@ -56,3 +60,46 @@ def test_an_error_of_tensorflow_is_400(v2):
     answer = infer(v2, {"inputs": [VECTOR | {"data": [9, 0]}], "parameters": {"heads": "lookup"}}, model="vectors")
     assert answer.status_code == 400
     assert "refused the values" in answer.json()["error"]
+
+
+@pytest.fixture(scope="module")
+def complex_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A client of a server of two models whose only output is complex."""
+    folder = tmp_path_factory.mktemp("complex")
+    for dtype in ("float32", "float64"):
+        export_complex(folder / f"complex_{dtype}" / "1", dtype)
+    with running(folder) as client:
+        yield client
+
+
+def export_complex(folder: Path, dtype: str) -> None:
+    import tensorflow as tf
+
+    class Complex(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], dtype, name="x")])
+        def serve(self, x):
+            return {"y": tf.complex(x, x)}
+
+    model = Complex()
+    tf.saved_model.save(model, str(folder), signatures={"serving_default": model.serve})
+
+
+@pytest.mark.parametrize(
+    ("name", "datatype", "dtype"),
+    [
+        pytest.param("complex_float32", "FP32", "complex64", id="complex64"),
+        pytest.param("complex_float64", "FP64", "complex128", id="complex128"),
+    ],
+)
+@pytest.mark.parametrize("parameters", [{}, {"binary_data_output": True}], ids=["JSON", "binary"])
+def test_a_model_of_complex_outputs_only_has_the_error_of_v1(complex_models, name, datatype, dtype, parameters):
+    v1 = complex_models.post(f"/v1/models/{name}:predict", json={"inputs": [1]})
+    message = {"inputs": [{"name": "x", "shape": [1], "datatype": datatype, "data": [1]}], "parameters": parameters}
+    v2 = infer(complex_models, message, model=name)
+    error = f"Failed to write JSON value for tensor type: {dtype}, of output 'y'."
+    assert (v1.status_code, v1.json()) == (v2.status_code, v2.json()) == (400, {"error": error})
+
+
+def test_a_raw_body_for_a_model_of_complex_outputs_only(complex_models):
+    answer = complex_models.post("/v2/models/complex_float32/infer", content=b"\0\0\0\0", headers={LENGTH: "0"})
+    assert (answer.status_code, answer.json()["error"][:44]) == (400, "Failed to write JSON value for tensor type: ")
