@@ -56,7 +56,7 @@ def scan(models: Path) -> Scan:
         ConfigError: the folder cannot be read, or is one model's or version's folder rather than a folder of models.
     """
     try:
-        folders = sorted(folder for folder in models.iterdir() if folder.is_dir() and not folder.name.startswith((".", "_")))
+        folders = [Path(entry) for entry in _entries(models) if _is_dir(entry) and not entry.name.startswith((".", "_"))]
         nameless = [folder for folder in folders if readable(folder.name) != folder.name]
         contents = {folder.name: _model_contents(folder) for folder in folders if folder not in nameless}
         listed = {name: found for name, found in contents.items() if found is not None}
@@ -149,20 +149,36 @@ def stamp(folder: Path) -> frozenset[tuple[str, int, int, int]] | None:
     return frozenset(found)
 
 
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:  # twice as fast as `Path.iterdir`: this runs for every model, twice a second
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; False if not permitted."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry))  # noqa: PTH112 - as above
+
+
 def _model_contents(model: Path) -> tuple[list[VersionOnDisk], dict[Path, Problem]] | None:
     """Return a model's versions and its misplaced folders; None if it cannot be read, as `lost+found`."""
     try:
-        entries = list(model.iterdir())
+        entries = _entries(model)
     except PermissionError:
         return None
     except FileNotFoundError:  # removed since it was listed
         return [], {}
-    versions = {entry: marker for entry in entries if _number(entry.name) if (marker := _marker(entry)) is not None}
-    found = [VersionOnDisk(model.name, int(folder.name), folder, marker) for folder, marker in versions.items()]
-    return found, _misplaced(model, [entry for entry in entries if entry not in versions])
+    versions, others = [], []
+    for entry in entries:
+        number = _number(entry.name)
+        marker = _marker(entry.path) if number else None
+        if number and marker:
+            versions.append(VersionOnDisk(model.name, number, Path(entry), marker))
+        else:
+            others.append(entry)
+    return versions, _misplaced(model, others) if others else {}
 
 
-def _misplaced(model: Path, entries: list[Path]) -> dict[Path, Problem]:
+def _misplaced(model: Path, entries: list[os.DirEntry[str]]) -> dict[Path, Problem]:
     """Return a problem for each entry of a model's folder that looks like a version but cannot be served."""
     name = readable(model.name)
     file = next((entry.name for entry in entries if entry.name in {BINARY, TEXT}), None)
@@ -170,14 +186,14 @@ def _misplaced(model: Path, entries: list[Path]) -> dict[Path, Problem]:
         message = f"{file} lies in the model's folder; move it, with the files beside it, to {name}/1/."
         return {model: Problem("folder", name, message, folder=name)}
     found = {}
-    for folder in sorted(entries):
-        if not folder.name.startswith(IGNORED_PREFIXES) and os.path.isdir(folder):  # noqa: PTH112 - False if not permitted
-            path = f"{name}/{readable(folder.name)}"
-            if _number(folder.name):
+    for entry in entries:
+        if not entry.name.startswith(IGNORED_PREFIXES) and _is_dir(entry):
+            path = f"{name}/{readable(entry.name)}"
+            if _number(entry.name):
                 message = f"{path} has no {BINARY}; put a SavedModel there, or remove the folder."
             else:
-                message = f"{readable(folder.name)} is not a version number; {_new_name(folder)}."
-            found[folder] = Problem("folder", name, message, folder=path)
+                message = f"{readable(entry.name)} is not a version number; {_new_name(Path(entry))}."
+            found[Path(entry)] = Problem("folder", name, message, folder=path)
     return found
 
 
@@ -207,11 +223,11 @@ def _new_name(folder: Path) -> str:
     return f"rename the folder to {number}"
 
 
-def _marker(version: Path) -> tuple[int, int] | None:
+def _marker(version: str | Path) -> tuple[int, int] | None:
     """Return inode and time of the SavedModel's graph; None if there is none."""
     for name in (BINARY, TEXT):
         try:
-            status = (version / name).stat()
+            status = os.stat(f"{version}/{name}")  # noqa: PTH116 - as above
         except PermissionError:  # the version is listed, and fails to load with a reason
             return (0, 0)
         except OSError as error:
