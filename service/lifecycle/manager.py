@@ -119,6 +119,7 @@ class Manager:
 
     def start(self) -> None:
         """Scan the folder, begin to load its models, and return. Raises ConfigError."""
+        self._scan_at_s = time.monotonic() + self._poll_s
         self._update(self._folder.scan())
         if not self._models:
             log.warning("no models found", models=str(self._path), expected="<models>/<name>/<version>/saved_model.pb")
