@@ -37,3 +37,9 @@ def described(value: Any) -> str:
     if isinstance(value, dict):
         return f"an object with {', '.join(repr(cut(name)) for name in list(value)[:5]) or 'no members'}"
     return f"a list of {len(value)}" if isinstance(value, list) else f"the number {value}"
+
+
+def readable(name: str) -> str:
+    r"""Return the name of a file, or a text that quotes it, with each byte that is not UTF-8 as `\xff`."""
+    escaped = (f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else char for char in name)
+    return name if name.isascii() else "".join(escaped).encode(errors="backslashreplace").decode()

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 from service.errors import ConfigError
 from service.lifecycle.served_models import Problem
+from service.messages import readable
 from service.runtime.saved_model import BINARY, TEXT
 
 IGNORED_PREFIXES = (".", "_", "temp-")
 """Names of folders that are hidden or temporary; TensorFlow's exporters write to `temp-<time>` before they rename."""
+MAX_VERSION = 2**63 - 1
+"""The largest int64, as in TensorFlow Serving."""
 
 
 @dataclass(frozen=True, order=True)
@@ -46,17 +49,18 @@ class Scan(NamedTuple):
 def scan(models: Path) -> Scan:
     """List every model with its versions.
 
-    A version is a folder named by a positive integer, or a link to one. A link that leads out of the models folder is listed
-    too, so that its version fails with a reason. Hidden and temporary folders are ignored.
+    A version is a folder named by a positive int64 without leading zeros, or a link to one. A link that leads out of the models
+    folder is listed too, so that its version fails with a reason. Hidden and temporary folders are ignored.
 
     Raises:
         ConfigError: the folder cannot be read, or is one model's or version's folder rather than a folder of models.
     """
     try:
-        folders = sorted(folder for folder in models.iterdir() if folder.is_dir() and not folder.name.startswith((".", "_")))
-        contents = {folder.name: _model_contents(folder) for folder in folders}
-        readable = {name: found for name, found in contents.items() if found is not None}
-        found = {name: tuple(sorted(versions)) for name, (versions, _) in readable.items() if versions}
+        folders = [Path(entry) for entry in _entries(models) if _is_dir(entry) and not entry.name.startswith((".", "_"))]
+        nameless = [folder for folder in folders if readable(folder.name) != folder.name]
+        contents = {folder.name: _model_contents(folder) for folder in folders if folder not in nameless}
+        listed = {name: found for name, found in contents.items() if found is not None}
+        found = {name: tuple(sorted(versions)) for name, (versions, _) in listed.items() if versions}
         one_model = not found and _model_contents(models)
         one_version = not found and _marker(models) is not None
         status = models.stat()  # raises if the folder was moved away meanwhile: its models have not been removed
@@ -66,8 +70,9 @@ def scan(models: Path) -> Scan:
         raise ConfigError(f"{str(models)!r} is a SavedModel; put it into <models>/<name>/<version>/, and give <models>.")
     if one_model and one_model[0]:
         raise ConfigError(f"{str(models)!r} is one model's folder; give the folder above it, {str(models.parent)!r}.")
-    misplaced = {path: problem for _, problems in readable.values() for path, problem in problems.items()}
-    return Scan(found, frozenset(contents.keys() - readable.keys()), misplaced, (status.st_dev, status.st_ino))
+    misplaced = {path: problem for _, problems in listed.values() for path, problem in problems.items()}
+    misplaced |= {folder: _nameless(readable(folder.name)) for folder in nameless}
+    return Scan(found, frozenset(contents.keys() - listed.keys()), misplaced, (status.st_dev, status.st_ino))
 
 
 class Fingerprint(NamedTuple):
@@ -144,52 +149,85 @@ def stamp(folder: Path) -> frozenset[tuple[str, int, int, int]] | None:
     return frozenset(found)
 
 
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:  # twice as fast as `Path.iterdir`: this runs for every model, twice a second
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a folder or a link to one; False if not permitted."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry))  # noqa: PTH112 - as above
+
+
 def _model_contents(model: Path) -> tuple[list[VersionOnDisk], dict[Path, Problem]] | None:
     """Return a model's versions and its misplaced folders; None if it cannot be read, as `lost+found`."""
     try:
-        entries = list(model.iterdir())
+        entries = _entries(model)
     except PermissionError:
         return None
     except FileNotFoundError:  # removed since it was listed
         return [], {}
-    versions = {entry: marker for entry in entries if _is_version(entry) if (marker := _marker(entry)) is not None}
-    found = [VersionOnDisk(model.name, int(folder.name), folder, marker) for folder, marker in versions.items()]
-    return found, _misplaced(model, [entry for entry in entries if entry not in versions])
+    versions, others = [], []
+    for entry in entries:
+        number = _number(entry.name)
+        marker = _marker(entry.path) if number else None
+        if number and marker:
+            versions.append(VersionOnDisk(model.name, number, Path(entry), marker))
+        else:
+            others.append(entry)
+    return versions, _misplaced(model, others) if others else {}
 
 
-def _misplaced(model: Path, entries: list[Path]) -> dict[Path, Problem]:
+def _misplaced(model: Path, entries: list[os.DirEntry[str]]) -> dict[Path, Problem]:
     """Return a problem for each entry of a model's folder that looks like a version but cannot be served."""
-    name = _text(model.name)
+    name = readable(model.name)
     file = next((entry.name for entry in entries if entry.name in {BINARY, TEXT}), None)
     if file is not None:  # the folders beside it belong to the SavedModel
         message = f"{file} lies in the model's folder; move it, with the files beside it, to {name}/1/."
         return {model: Problem("folder", name, message, folder=name)}
     found = {}
-    for folder in sorted(entries):
-        if not folder.name.startswith(IGNORED_PREFIXES) and os.path.isdir(folder):  # noqa: PTH112 - False if not permitted
-            path = f"{name}/{_text(folder.name)}"
-            if _is_version(folder):
+    for entry in entries:
+        if not entry.name.startswith(IGNORED_PREFIXES) and _is_dir(entry):
+            path = f"{name}/{readable(entry.name)}"
+            if _number(entry.name):
                 message = f"{path} has no {BINARY}; put a SavedModel there, or remove the folder."
             else:
-                message = f"{_text(folder.name)} is not a version number; rename the folder to a positive integer."
-            found[folder] = Problem("folder", name, message, folder=path)
+                message = f"{readable(entry.name)} is not a version number; {_new_name(Path(entry))}."
+            found[Path(entry)] = Problem("folder", name, message, folder=path)
     return found
 
 
-def _is_version(folder: Path) -> bool:
-    return folder.name.isascii() and folder.name.isdigit() and int(folder.name) > 0
+def _nameless(name: str) -> Problem:
+    message = f"The name {name} is not valid UTF-8, and no request can contain it; rename the folder."
+    return Problem("folder", name, message, folder=name)
 
 
-def _text(name: str) -> str:
-    """Return a folder's name as UTF-8 can write it."""
-    return name.encode(errors="backslashreplace").decode()
+def _number(name: str) -> int | None:
+    """Return the version of a folder's name; None unless the name is the only way to write that version."""
+    number = int(name) if name.isascii() and name.isdigit() else 0
+    return number if 0 < number <= MAX_VERSION and str(number) == name else None
 
 
-def _marker(version: Path) -> tuple[int, int] | None:
+def _new_name(folder: Path) -> str:
+    """Return how to rename a folder so that it becomes a version."""
+    try:
+        number = int(folder.name)  # also of ' 7', '+7', '007' and digits of other scripts
+    except ValueError:
+        number = 0
+    if number > MAX_VERSION:
+        return f"the largest is {MAX_VERSION}"
+    if number < 1:
+        return "rename the folder to a positive integer"
+    if os.path.lexists(folder.with_name(str(number))):
+        return f"there is a folder {number} too: remove one, or rename this one to another positive integer"
+    return f"rename the folder to {number}"
+
+
+def _marker(version: str | Path) -> tuple[int, int] | None:
     """Return inode and time of the SavedModel's graph; None if there is none."""
     for name in (BINARY, TEXT):
         try:
-            status = (version / name).stat()
+            status = os.stat(f"{version}/{name}")  # noqa: PTH116 - as above
         except PermissionError:  # the version is listed, and fails to load with a reason
             return (0, 0)
         except OSError as error:

@@ -1,12 +1,14 @@
 """Loads and unloads versions as the version policy decides, and gives each request a handle of the version it uses.
 
-One thread decides: it scans the disk, computes each model's next step, and passes slow work to the loader. Requests never
+One thread decides: it scans the disk, computes the next step of each model that has changed, and passes slow work to the
+loader. After each step of the loader it visits only the models in work, so that many models load as fast as few. Requests never
 wait: they read one immutable routing table. A version enters the table after it is warm, and leaves it before it is retired.
 """
 
+import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -16,12 +18,13 @@ from pathlib import Path
 import structlog
 
 from service.errors import ConfigError
+from service.lifecycle import loader
 from service.lifecycle.disk import VersionOnDisk
-from service.lifecycle.loader import Guard, Load, Loader
+from service.lifecycle.loader import Guard, Loader
 from service.lifecycle.manual import ManualLoads
 from service.lifecycle.model_versions import MIN_WAIT_S, ModelVersions
 from service.lifecycle.models_folder import ModelsFolder, Watcher
-from service.lifecycle.policy import Unload
+from service.lifecycle.policy import Load, Unload
 from service.lifecycle.record import Record
 from service.lifecycle.report import Reporter
 from service.lifecycle.routing import Table, VersionHandle
@@ -68,7 +71,7 @@ class Manager:
     def __init__(
         self,
         models: Path,
-        load: Load,
+        load: loader.Load,
         models_config: Path | None = None,
         timing: Timing | None = None,
         public_keys: Path | None = None,
@@ -80,13 +83,28 @@ class Manager:
         self._poll_s, self._settle_s = timing.poll_interval_ms / 1000, timing.settle_ms / 1000
         self._clock = clock
         self._options = Reader(models_config or models / FILE_NAME, models_config is not None, self._settle_s)
+        self._awake = threading.Event()
+        self._scan_requested = False
+        self._visit_all = False
+        """Whether the last step was interrupted by an error, so that models may have been left out."""
+        self._scan_at_s = 0.0
+        """When the next scan is due without a request, in seconds of `time.monotonic`."""
         timeout_s = timing.load_timeout_ms / 1000
-        self._loader = Loader(load, timing.load_threads, self.wake, public_keys, guard=guard, timeout_s=timeout_s, clock=clock)
+        self._loader = Loader(
+            load, timing.load_threads, self._awake.set, public_keys, guard=guard, timeout_s=timeout_s, clock=clock
+        )
         self._watcher = Watcher(models, self.wake) if timing.watch else None
         self._models: dict[str, ModelVersions] = {}
+        self._in_work: list[Record] = []
+        """Records that the loader works on, or that are being unloaded."""
+        self._to_load: dict[str, ModelVersions] = {}
+        """Models with versions to load for which the loader has no place yet, in this order."""
+        self._unsettled: set[str] = set()
+        """Names of the models of which a wanted version is neither served nor failed."""
+        self._problems: dict[str, list[Problem]] = {}
+        self._option_problems: list[Problem] = []
         self._manual = ManualLoads()
         self._table = Table()
-        self._awake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="lifecycle", daemon=True)
         self._reporter = Reporter()
@@ -101,7 +119,8 @@ class Manager:
 
     def start(self) -> None:
         """Scan the folder, begin to load its models, and return. Raises ConfigError."""
-        self._step(self._folder.scan())
+        self._scan_at_s = time.monotonic() + self._poll_s
+        self._update(self._folder.scan())
         if not self._models:
             log.warning("no models found", models=str(self._path), expected="<models>/<name>/<version>/saved_model.pb")
         self._thread.start()
@@ -119,12 +138,14 @@ class Manager:
         self._manual.cancel()
         self._loader.stop()
         self._table = Table()
-        for record in self._records:
-            if record.state is State.AVAILABLE and record.loaded is not None:
-                record.loaded.close()
+        for versions in self._models.values():
+            for record in versions.available:
+                if record.loaded is not None:
+                    record.loaded.close()
 
     def wake(self) -> None:
         """Let the manager's thread scan now."""
+        self._scan_requested = True
         self._awake.set()
 
     def load(self, model: str) -> "Future[None]":
@@ -200,90 +221,139 @@ class Manager:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._awake.wait(self._wait_s)
+            self._awake.wait(max(self._scan_at_s - time.monotonic(), 0))
             self._awake.clear()
-            self._manual.accept()  # before the scan, which is then newer than the requests
             try:
-                self._step(self._folder.scan())
-                self._reporter.models_folder(None)
-            except ConfigError as error:  # a folder that cannot be read for a while takes no model down
-                self._reporter.models_folder(error.message)
-                self._step(None)
+                if self._scan_requested or time.monotonic() >= self._scan_at_s:
+                    self._scan()
+                else:
+                    self._step([])
             except Exception:
                 log.exception("scan failed; the next one follows")
+                self._visit_all = True
 
-    @property
-    def _wait_s(self) -> float:
-        waits = [versions.wait_s(self._settle_s) for versions in self._models.values()]
-        return min([self._poll_s, *waits, *([] if self._folder.settled else [max(self._settle_s, MIN_WAIT_S)])])
+    def _scan(self) -> None:
+        self._scan_requested, self._scan_at_s = False, time.monotonic() + self._poll_s
+        self._manual.accept()  # before the scan, which is then newer than the requests
+        try:
+            found = self._folder.scan()
+            self._reporter.models_folder(None)
+        except ConfigError as error:  # a folder that cannot be read for a while takes no model down
+            self._reporter.models_folder(error.message)
+            self._step([])
+        else:
+            self._update(found)
 
-    def _step(self, found: Mapping[str, tuple[VersionOnDisk, ...]] | None) -> None:
-        """Take every step that is possible now. `found`: the versions on disk; None if the folder cannot be read."""
+    def _update(self, found: Mapping[str, tuple[VersionOnDisk, ...]]) -> None:
+        """Apply the versions on disk and `models.toml`, and take every step that is possible now."""
         options = self._options.read()
         self._reporter.models_file(self._options.error)
+        if new := found.keys() - self._models.keys():
+            self._models |= {name: ModelVersions(name, self._clock) for name in new}
+            self._models = dict(sorted(self._models.items()))
+        requested = self._manual.begin(self._models)
+        changed = {name for name, versions in self._models.items() if versions.update(found.get(name, ()), options.of(name))}
+        if self._visit_all:
+            self._visit_all, requested = False, {*self._models}
+        self._option_problems = self._unknown_models(options.models)
+        if not self._folder.settled:
+            self._scan_within(max(self._settle_s, MIN_WAIT_S))
+        self._step([versions for name, versions in self._models.items() if name in changed or name in requested])
+
+    def _step(self, changed: Iterable[ModelVersions]) -> None:
+        """Take every step that is possible now for the models that have changed, and for those in work."""
         self._loader.abandon_overdue()
-        for record in self._records:
+        for record in self._in_work:
             record.finish()
-        if found is not None:
-            for name in sorted(found.keys() - self._models.keys()):
-                self._models[name] = ModelVersions(name, self._clock)
-            self._manual.begin(self._models)
-            for name, versions in self._models.items():
-                versions.update(found.get(name, ()), options.of(name), self._settle_s)
-        for versions in self._models.values():
-            self._serve_warm(versions)
-        retired = [handle for versions in self._models.values() for handle in self._act(versions)]
-        self._models = {name: versions for name, versions in sorted(self._models.items()) if versions.records}
-        self._table = Table({name: versions.route for name, versions in self._models.items()})
+        visited = {versions.name: versions for versions in changed}
+        visited |= {record.disk.model: self._models[record.disk.model] for record in self._in_work}
+        retired = []
+        for versions in visited.values():
+            versions.plan(self._settle_s)
+            if self._serve_warm(versions):
+                versions.plan(self._settle_s)
+            retired += self._unload_unwanted(versions)
+        self._to_load |= visited
+        visited |= self._load_waiting()
+        self._publish(visited)
         for handle in retired:
             handle.retire()
-        for record in self._records:
+        for record in self._in_work:
             if record.state is State.UNLOADING and record.idle:
                 record.idle = False
                 self._loader.unload(record)
+        self._in_work = [record for record in self._in_work if record.state in BUSY or record.state is State.UNLOADING]
         self._manual.finish(self._models, self._table)
-        self._publish_problems(options.models)
-        if all(versions.settled for versions in self._models.values()):
+        self._scan_within(min((versions.wait_s(self._settle_s) for versions in visited.values()), default=math.inf))
+        if not self._unsettled:
             self.settled = True
             while self._on_settled:
                 self._on_settled.pop()()
 
-    @property
-    def _records(self) -> list[Record]:
-        return [record for versions in self._models.values() for record in versions.records.values()]
+    def _scan_within(self, wait_s: float) -> None:
+        self._scan_at_s = min(self._scan_at_s, time.monotonic() + wait_s)
 
-    def _serve_warm(self, versions: ModelVersions) -> None:
-        """Serve each wanted version that has become warm; unload the others."""
-        for record in versions.records.values():
-            if record.warm and record.loaded is not None:
+    def _serve_warm(self, versions: ModelVersions) -> bool:
+        """Serve each wanted version that has become warm; unload the others. Returns whether there was one."""
+        warm = [record for record in versions.records.values() if record.warm]
+        for record in warm:
+            if record.loaded is not None:
                 previous = max(versions.available, key=lambda other: other.id, default=None)
                 record.serve(record.loaded, partial(self._on_idle, record), wanted=record.id in versions.wanted)
                 if record.state is State.AVAILABLE:
                     self._reporter.available(record, previous)
+        return bool(warm)
 
-    def _act(self, versions: ModelVersions) -> list[VersionHandle]:
-        """Take every possible step. Returns the handles to retire once the new table is published."""
+    def _unload_unwanted(self, versions: ModelVersions) -> list[VersionHandle]:
+        """Begin to unload versions. Returns the handles to retire once the new table is published."""
         retired = []
-        while (action := versions.action) is not None:
+        while isinstance(action := versions.action, Unload):
             record = versions.records[action.id]
-            if isinstance(action, Unload):
-                retired.append(record.unload())
-            elif sum(other.state in BUSY for other in self._records) < self._loader.at_a_time:
-                self._loader.load(record)
-            else:
-                break
+            retired.append(record.unload())
+            self._in_work.append(record)
         return [handle for handle in retired if handle is not None]
+
+    def _load_waiting(self) -> dict[str, ModelVersions]:
+        """Begin to load versions while the loader has places. Returns the models of which a version was considered."""
+        busy = sum(record.state in BUSY for record in self._in_work)
+        considered = {}
+        for name, versions in list(self._to_load.items()):
+            while busy < self._loader.at_a_time and isinstance(action := versions.action, Load):
+                considered[name] = versions
+                record = versions.records[action.id]
+                record.check_folder(self._settle_s)  # it may have changed while it waited
+                if record.settled:
+                    self._loader.load(record)
+                    self._in_work.append(record)
+                    busy += 1
+            if busy >= self._loader.at_a_time:
+                break
+            del self._to_load[name]
+        return considered
 
     def _on_idle(self, record: Record) -> None:
         """Note that the last request has released the version. Called in the thread of that request."""
         record.idle = True
-        self.wake()
+        self._awake.set()
 
-    def _publish_problems(self, options: Mapping[str, ModelOptions]) -> None:
-        problems = [*self._folder.problems, *(problem for versions in self._models.values() for problem in versions.problems)]
-        for name in sorted(options):
-            if not self._folder.has(name):
-                message = f"models.toml has options for {name!r}, but there is no such model.{did_you_mean(name, self._models)}"
-                problems.append(Problem("options", name, message))
-        self.problems = tuple(problems)
+    def _publish(self, visited: Mapping[str, ModelVersions]) -> None:
+        """Publish the routes and problems of the visited models, and remove those without versions."""
+        removed = [name for name, versions in visited.items() if not versions.records]
+        for name in removed:
+            for known in (self._models, self._to_load, self._problems):
+                known.pop(name, None)
+        kept = {name: versions for name, versions in visited.items() if versions.records}
+        routes = self._table.routes
+        self._table = Table({name: kept[name].route() if name in kept else routes[name] for name in self._models})
+        self._unsettled -= visited.keys()
+        self._unsettled |= {name for name, versions in kept.items() if not versions.settled}
+        self._problems |= {name: versions.problems for name, versions in kept.items()}
+        of_models = (problem for name in self._models for problem in self._problems[name])
+        self.problems = (*self._folder.problems, *of_models, *self._option_problems)
         self._reporter.problems(self.problems)
+
+    def _unknown_models(self, options: Mapping[str, ModelOptions]) -> list[Problem]:
+        """Return a problem for each model in `models.toml` that does not exist."""
+        message = "models.toml has options for {!r}, but there is no such model.{}"
+        unknown = [name for name in sorted(options) if not self._folder.has(name)]
+        return [Problem("options", name, message.format(name, did_you_mean(name, self._models))) for name in unknown]

@@ -57,8 +57,8 @@ class ManualLoads:
             self._accepted += self._queued
             self._queued = []
 
-    def begin(self, models: Mapping[str, ModelVersions]) -> None:
-        """Apply the accepted requests, before the models are updated with what is on disk."""
+    def begin(self, models: Mapping[str, ModelVersions]) -> set[str]:
+        """Apply the accepted requests, before the models are updated with what is on disk. Returns the models' names."""
         for request in self._accepted:
             if request.model not in models:
                 continue
@@ -71,7 +71,9 @@ class ManualLoads:
         for name, versions in models.items():
             versions.manually_unloaded = name in self._unloaded
         self._begun += self._accepted
+        names = {request.model for request in self._accepted}
         self._accepted = []
+        return names
 
     def finish(self, models: Mapping[str, ModelVersions], table: Table) -> None:
         """Complete the futures of finished requests, after the new table is published."""

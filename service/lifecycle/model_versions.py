@@ -25,29 +25,38 @@ class ModelVersions:
         """Whether the model was unloaded by hand, and not loaded since."""
         self._clock = clock
         self._options = ModelOptions()
+        self._disk: tuple[VersionOnDisk, ...] = ()
+        self._published_requests = 0
         self._current: dict[int, Record] = {}
         """For each version on disk, the record with its present folder and options."""
 
-    def update(self, disk: tuple[VersionOnDisk, ...], options: ModelOptions, settle_s: float) -> None:
-        """Apply the versions on disk and the options, and determine which versions are wanted."""
-        self._options = options
+    def update(self, disk: tuple[VersionOnDisk, ...], options: ModelOptions) -> bool:
+        """Apply the versions on disk and the options. Returns whether anything may have to be done or published."""
+        unchanged = (disk, options) == (self._disk, self._options) and self._requests == self._published_requests
+        if unchanged and not any(map(_waits, self._wanted_records)):
+            return False
+        self._disk, self._options = disk, options
         self._current = {version.version: self._current_record(version, options) for version in disk}
+        return True
+
+    def plan(self, settle_s: float) -> None:
+        """Determine which versions are wanted; check the folders of those that wait to be loaded, and drop removed ones."""
         current = {record.id for record in self._current.values()}
         self.records = {
             key: record for key, record in sorted(self.records.items()) if key in current or record.state in IN_MEMORY
         }
-        for record in self._current.values():
-            if record.pending:
-                record.check_folder(settle_s)
         candidates = [
             record.snapshot
             for record in self.records.values()
             if record.id in current or (record.state is State.AVAILABLE and record.id.version in self._current)
         ]
+        options = self._options
         self.wanted = aspired(candidates, options.versions, options.labels.values(), manually_unloaded=self.manually_unloaded)
         for record in self._wanted_records:
             if record.state is State.END:
                 record.enter(State.START)
+                record.settled = False
+            if _waits(record):
                 record.check_folder(settle_s)
 
     def _current_record(self, disk: VersionOnDisk, options: ModelOptions) -> Record:
@@ -98,8 +107,12 @@ class ModelVersions:
         return max(min(waits), MIN_WAIT_S)
 
     @property
+    def _requests(self) -> int:
+        return sum(record.handle.requests for record in self.records.values() if record.handle is not None)
+
     def route(self) -> Route:
-        """The model's entry in the routing table."""
+        """Return the model's entry in the routing table, which the caller publishes."""
+        self._published_requests = self._requests
         handles = {record.id.version: record.handle for record in self.available if record.handle is not None}
         return Route(self.status, handles, self._options)
 
@@ -145,6 +158,11 @@ class ModelVersions:
                 message = f"Version {version}, which the policy names, is not on disk."
                 found.append(Problem("options", self.name, message))
         return found
+
+
+def _waits(record: Record) -> bool:
+    """Whether a wanted version waits for its folder to settle, for its files to change or for a retry."""
+    return record.state is State.FAILED or (record.state is State.START and not record.settled)
 
 
 def _version_status(record: Record, wanted: bool) -> VersionStatus:

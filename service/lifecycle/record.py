@@ -9,6 +9,7 @@ from service.lifecycle.disk import Fingerprint, FolderWatch, VersionOnDisk
 from service.lifecycle.policy import Id, Snapshot
 from service.lifecycle.routing import VersionHandle
 from service.lifecycle.served_models import NEXT, Loaded, Mark, State
+from service.messages import readable
 from service.models.options import ModelOptions
 
 RETRY_FIRST_S = 1.0
@@ -167,7 +168,7 @@ class Record:
     def _fail(self, failed: Outcome) -> None:
         self.attempts += 1
         self.counts.failures += 1
-        self.error = failed.error
+        self.error = readable(failed.error or "")  # it may quote the name of a file
         self.retry_at = self.clock() + retry_delay_s(self.attempts) if failed.transient else math.inf
         self.enter(State.FAILED)
 

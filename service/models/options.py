@@ -13,7 +13,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -22,6 +22,9 @@ from service.errors import ConfigError
 from service.messages import did_you_mean
 
 FILE_NAME = "models.toml"
+
+Version: TypeAlias = Annotated[int, Field(ge=1, le=2**63 - 1)]
+"""A version number: a positive int64, as in TensorFlow Serving."""
 
 
 class _Table(BaseModel):
@@ -76,7 +79,7 @@ class VersionPolicy(_Table):
 
     latest: int | None = Field(default=None, ge=1)
     all: bool = False
-    specific: tuple[int, ...] | None = Field(default=None, min_length=1)
+    specific: tuple[Version, ...] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _check_one(self) -> "VersionPolicy":
@@ -100,7 +103,7 @@ class ModelOptions(_Table):
     """
 
     versions: VersionPolicy = VersionPolicy()
-    labels: dict[str, int] = Field(default_factory=dict)
+    labels: dict[str, Version] = Field(default_factory=dict)
     transition: Literal["availability", "resource"] = "availability"
     batching: BatchingOptions = BatchingOptions()
     compute: ComputeOptions = ComputeOptions()

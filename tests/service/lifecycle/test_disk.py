@@ -13,11 +13,11 @@ def put(models, *paths):
 
 
 def test_versions_are_sorted_as_numbers(tmp_path):
-    put(tmp_path, "b/10", "b/9", "a/1", "b/0002")
+    put(tmp_path, "b/10", "b/9", "a/1", "b/2")
     found = scan(tmp_path).models
     assert list(found) == ["a", "b"]
     assert [version.version for version in found["b"]] == [2, 9, 10]
-    assert found["b"][0].folder == tmp_path / "b" / "0002"
+    assert found["b"][0].folder == tmp_path / "b" / "2"
 
 
 def test_folders_that_are_not_versions_are_not_listed(tmp_path):
@@ -70,11 +70,56 @@ def test_misplaced_folders(tmp_path):
     }
 
 
-def test_a_misplaced_folder_whose_name_is_not_text(tmp_path):
-    name = os.fsdecode(b"\xff")
-    put(tmp_path, f"{name}/v1")
-    (problem,) = scan(tmp_path).misplaced.values()
-    assert (problem.model, problem.folder) == ("\\udcff", "\\udcff/v1")
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        pytest.param("007", "rename the folder to 7", id="leading zeros"),
+        pytest.param("+7", "rename the folder to 7", id="sign"),
+        pytest.param("٧", "rename the folder to 7", id="digit of another script"),
+        pytest.param("7 ", "rename the folder to 7", id="space"),
+        pytest.param("7\n", "rename the folder to 7", id="line feed"),
+        pytest.param("7_0", "rename the folder to 70", id="underscore"),
+        pytest.param("-7", "rename the folder to a positive integer", id="negative"),
+        pytest.param("²", "rename the folder to a positive integer", id="superscript"),
+        pytest.param("00", "rename the folder to a positive integer", id="zero"),
+        pytest.param("9223372036854775808", "the largest is 9223372036854775807", id="2^63"),
+        pytest.param("9" * 255, "the largest is 9223372036854775807", id="the longest name"),
+    ],
+)
+def test_a_name_that_is_not_how_an_int64_is_written_is_misplaced(tmp_path, name, fix):
+    put(tmp_path, "films/1", f"films/{name}")
+    found = scan(tmp_path)
+    assert [version.version for version in found.models["films"]] == [1]
+    (problem,) = found.misplaced.values()
+    assert problem.message == f"{name} is not a version number; {fix}."
+
+
+def test_a_version_in_two_folders_is_that_of_the_canonical_name(tmp_path):
+    put(tmp_path, "films/7", "films/007")
+    found = scan(tmp_path)
+    assert [version.folder.name for version in found.models["films"]] == ["7"]
+    (problem,) = found.misplaced.values()
+    assert problem.message == (
+        "007 is not a version number; there is a folder 7 too: remove one, or rename this one to another positive integer."
+    )
+
+
+def test_the_largest_version(tmp_path):
+    put(tmp_path, f"films/{2**63 - 1}")
+    assert [version.version for version in scan(tmp_path).models["films"]] == [2**63 - 1]
+
+
+def test_folders_whose_names_are_not_utf_8_are_left_out(tmp_path):
+    model, version = os.fsdecode(b"fil\xffms"), os.fsdecode(b"\xfe1")
+    put(tmp_path, f"{model}/1", f"birds/{version}", "birds/1")
+    found = scan(tmp_path)
+    assert list(found.models) == ["birds"]
+    assert {(problem.model, problem.folder): problem.message for problem in found.misplaced.values()} == {
+        ("fil\\xffms", "fil\\xffms"): (
+            r"The name fil\xffms is not valid UTF-8, and no request can contain it; rename the folder."
+        ),
+        ("birds", r"birds/\xfe1"): r"\xfe1 is not a version number; rename the folder to a positive integer.",
+    }
 
 
 def test_a_graph_as_text_makes_a_version(tmp_path):

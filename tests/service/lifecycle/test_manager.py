@@ -1,9 +1,13 @@
 import shutil
 import threading
+from collections import Counter
 
 import pytest
 
 from service.errors import ModelLoadError, NotAvailableError, UnknownLabelError, UnknownModelError, UnknownVersionError
+from service.lifecycle import disk
+from service.lifecycle.model_versions import ModelVersions
+from service.lifecycle.models_folder import ModelsFolder
 from service.lifecycle.routing import VersionHandle
 from tests.service.lifecycle.conftest import NEVER_MS, put, replace, served, states, write
 from tests.waiting import GENEROUS_S, until
@@ -461,3 +465,75 @@ def test_the_problems_of_a_model_name_the_version_that_failed(models, start):
         "Version 2 failed: no",
         "Label 'canary' points to version 7, which is not on disk.",
     )
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Counts the calls of functions by their name."""
+    counts = Counter()
+
+    def count(owner, name):
+        called = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args, **options: counts.update([name]) or called(*args, **options))
+
+    count(ModelsFolder, "scan")
+    count(ModelVersions, "plan")
+    count(ModelVersions, "route")
+    count(disk, "fingerprint")
+    return counts
+
+
+def test_the_work_for_a_load_does_not_grow_with_the_number_of_models(models, start, counted):
+    for number in range(100):
+        put(models, f"model{number}/1")
+    start(poll_interval_ms=NEVER_MS)
+    assert counted["scan"] == 1
+    assert counted["fingerprint"] <= 2 * 100, "when the version is found, and before it is loaded"
+    assert counted["plan"] <= 6 * 100, "once for each step of the loader"
+    assert counted["route"] <= 6 * 100
+
+
+def test_a_scan_that_finds_nothing_new_visits_no_model(models, start, counted):
+    for number in range(5):
+        put(models, f"model{number}/1")
+        put(models, f"model{number}/2")
+    start()
+    loaded = counted.copy()
+    until(lambda: counted["scan"] >= loaded["scan"] + 5)
+    assert counted - loaded == Counter({"scan": counted["scan"] - loaded["scan"]})
+
+
+def test_the_status_has_the_number_of_requests(models, start):
+    put(models, "films/1")
+    manager = start()
+    assert served(manager) == served(manager) == 1
+    until(lambda: manager.status("films").versions[0].requests == 2)
+
+
+def test_a_version_that_changes_while_it_waits_for_its_turn_is_not_loaded(models, loader, start, monkeypatch):
+    put(models, "first/1")
+    waiting = put(models, "second/2")
+    gate = loader.gate(1)
+    manager = start(wait=False, poll_interval_ms=NEVER_MS)
+    until(lambda: states(manager, "first") == {1: "loading"})
+    monkeypatch.setattr(manager, "_settle_s", 1e6)
+    (waiting / "variables").mkdir()
+    gate.set()
+    until(lambda: states(manager, "first") == {1: "available"})
+    assert (states(manager, "second"), loader.attempts) == ({2: "start"}, [1])
+
+
+def test_models_are_visited_again_after_an_unexpected_error(models, start, monkeypatch, logged):
+    put(models, "films/1")
+    manager = start()
+    plan, failures = ModelVersions.plan, iter([RuntimeError("unexpected")])
+
+    def fail_once(*args):
+        for failure in failures:
+            raise failure
+        plan(*args)
+
+    monkeypatch.setattr(ModelVersions, "plan", fail_once)
+    put(models, "films/2")
+    until(lambda: states(manager) == {1: "end", 2: "available"})
+    assert len(events(logged, "scan failed; the next one follows")) == 1

@@ -139,10 +139,12 @@ def test_a_failure_that_lasts_is_retried_when_the_files_change_or_on_request(rec
 
 def test_the_manager_waits_until_the_next_step_is_due(disk, clock):
     versions = ModelVersions("m", clock)
-    versions.update((disk,), ModelOptions(), settle_s=5)
+    versions.update((disk,), ModelOptions())
+    versions.plan(settle_s=5)
     assert versions.wait_s(5) == 5, "until the folder has settled"
     clock.now_s += 5
-    versions.update((disk,), ModelOptions(), settle_s=5)
+    versions.update((disk,), ModelOptions())
+    versions.plan(settle_s=5)
     assert versions.wait_s(5) == math.inf, "the next step is due"
     (record,) = versions.records.values()
     fail(record)

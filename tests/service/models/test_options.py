@@ -39,6 +39,10 @@ def test_all_options():
             "[models.f.versions]\nlatest = 1\nall = true", "one of latest, all and specific, but got latest and", id="two"
         ),
         pytest.param("[models.f.labels]\nstable = 'x'", r"labels\.stable: .*integer.*got 'x'", id="label"),
+        pytest.param(
+            f"[models.f.labels]\nstable = {2**63}", r"labels\.stable: .*9223372036854775807; got", id="label, too large"
+        ),
+        pytest.param(f"[models.f.versions]\nspecific = [{2**64}]", r"specific\.0: .*; got 18446744073709551616", id="version"),
         pytest.param("[models", "not valid TOML", id="not TOML"),
     ],
 )
