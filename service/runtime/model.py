@@ -101,7 +101,6 @@ class Model:
             on_batch=self.statistics.batch,
             tracer=tracer,
         )
-        self._batcher.start()
 
     async def infer(
         self, request: InferRequest, deadline: float | None = None, rows: int | None = None
