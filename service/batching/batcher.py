@@ -126,7 +126,10 @@ class Batcher:
         self._deliver([(request, self._unloading()) for request in waiting])
 
     def replace_overdue(self) -> int:
-        """Replace the threads of runs that go on long after the deadlines of their requests. Returns how many there were."""
+        """Replace the threads of runs that nobody has waited for in a long time. Returns how many were found.
+
+        Call it from time to time: it notes since when nobody waits for a run.
+        """
         with self._lock:
             overdue = self._slots.replace_overdue(self._clock())
         for _ in range(overdue):
@@ -140,7 +143,7 @@ class Batcher:
 
     @property
     def max_lost_runs(self) -> int:
-        """Number of lost runs with which the model is still of use."""
+        """Number of lost runs up to which the model can be served."""
         return self._slots.max_lost
 
     @property
@@ -342,10 +345,11 @@ class Batcher:
                 outputs = None
             else:
                 positions, outputs = cut(waiting, self._options.max_batch_size, self._share)
-                slot.batch = [waiting[position] for position in positions]
-                for request in slot.batch:
+                batch = [waiting[position] for position in positions]
+                for request in batch:
                     self._queue.remove(request)
-                self._rows_last_batch = sum(request.rows for request in slot.batch)
+                slot.begin(batch)
+                self._rows_last_batch = sum(request.rows for request in batch)
                 if self._queue:
                     helper, _ = self._slots.claim_on_idle_replica()
         if helper is not None:

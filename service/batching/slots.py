@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from service.batching.batch import Run
 from service.batching.request_queue import QueuedRequest
 
-LOST_AFTER_S = 30.0
-"""Time after the latest deadline of its batch from which on a run counts as lost: it may never return."""
+LOST_AFTER_S = 60.0
+"""Time after which a run is lost that nobody waits for, since its requests were cancelled or are past their deadlines."""
 
 
 @dataclass(eq=False, slots=True)
@@ -21,6 +21,7 @@ class Slot:
         busy: whether a thread works in the slot.
         lost: whether its run is lost, and another slot has replaced it.
         batch: the requests that are being run.
+        unawaited_since_s: since when nobody waits for their answers; infinite while somebody does.
     """
 
     replica: int
@@ -28,6 +29,23 @@ class Slot:
     busy: bool = False
     lost: bool = False
     batch: Sequence[QueuedRequest] = ()
+    unawaited_since_s: float = math.inf
+
+    def begin(self, batch: Sequence[QueuedRequest]) -> None:
+        """Set the batch that is being run."""
+        self.batch = batch
+        self.unawaited_since_s = math.inf
+
+    def is_awaited(self, now_s: float) -> bool:
+        """Return whether somebody waits for an answer of its run."""
+        return any(request.awaited(now_s) for request in self.batch)
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Return whether its run is lost. Call it from time to time: it notes since when nobody waits for the run."""
+        if not self.batch or self.is_awaited(now_s):
+            return False
+        self.unawaited_since_s = min(self.unawaited_since_s, now_s)
+        return now_s - self.unawaited_since_s >= LOST_AFTER_S
 
 
 class Slots:
@@ -79,8 +97,8 @@ class Slots:
             self._busy[slot.replica] -= 1
 
     def replace_overdue(self, now_s: float) -> int:
-        """Count the runs as lost that are overdue, replace their slots by idle ones, and return how many they are."""
-        overdue = [slot for slot in self._slots if slot.batch and _deadline_s(slot.batch) + LOST_AFTER_S < now_s]
+        """Replace the slots of lost runs by idle ones; return how many were found."""
+        overdue = [slot for slot in self._slots if slot.is_overdue(now_s)]
         for slot in overdue:
             slot.lost = True
             self._lost.append(slot)
@@ -90,12 +108,8 @@ class Slots:
 
     def awaited(self, now_s: float) -> bool:
         """Return whether the answer of a run is still awaited."""
-        return any(request.awaited(now_s) for slot in self._slots for request in slot.batch)
+        return any(slot.is_awaited(now_s) for slot in self._slots)
 
     def clear(self) -> None:
         """Drop all slots: they hold the model."""
         self._slots.clear()
-
-
-def _deadline_s(batch: Sequence[QueuedRequest]) -> float:
-    return max((request.deadline_s for request in batch), default=math.inf)

@@ -30,6 +30,9 @@ from service.messages import did_you_mean
 from service.models.options import FILE_NAME, ModelOptions, Reader
 from service.types import ModelSpec
 
+CHECK_RUNS_S = 1.0
+"""Time between two checks for runs that do not return."""
+
 log = structlog.get_logger("headserve.lifecycle")
 
 
@@ -200,7 +203,7 @@ class Manager:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._awake.wait(self._wait_s)
+            self._wait()
             self._awake.clear()
             self._manual.accept()  # before the scan, which is then newer than the requests
             try:
@@ -211,6 +214,13 @@ class Manager:
                 self._step(None)
             except Exception:
                 log.exception("scan failed; the next one follows")
+
+    def _wait(self) -> None:
+        """Wait until the next scan is due, or a version cannot be served any more."""
+        until_s = time.monotonic() + self._wait_s
+        while (left_s := until_s - time.monotonic()) > 0 and not self._awake.wait(min(left_s, CHECK_RUNS_S)):
+            if self._broken():
+                return
 
     @property
     def _wait_s(self) -> float:
@@ -224,6 +234,7 @@ class Manager:
         self._loader.abandon_overdue()
         for record in self._records:
             record.finish()
+        retired = [self._give_up(record, reason) for record, reason in self._broken()]
         if found is not None:
             for name in sorted(found.keys() - self._models.keys()):
                 self._models[name] = ModelVersions(name, self._clock)
@@ -232,11 +243,12 @@ class Manager:
                 versions.update(found.get(name, ()), options.of(name), self._settle_s)
         for versions in self._models.values():
             self._serve_warm(versions)
-        retired = [handle for versions in self._models.values() for handle in self._act(versions)]
+        retired += [handle for versions in self._models.values() for handle in self._act(versions)]
         self._models = {name: versions for name, versions in sorted(self._models.items()) if versions.records}
         self._table = Table({name: versions.route for name, versions in self._models.items()})
         for handle in retired:
-            handle.retire()
+            if handle is not None:
+                handle.retire()
         for record in self._records:
             if record.state is State.UNLOADING and record.idle:
                 record.idle = False
@@ -261,9 +273,9 @@ class Manager:
                 if record.state is State.AVAILABLE:
                     self._reporter.available(record, previous)
 
-    def _act(self, versions: ModelVersions) -> list[VersionHandle]:
+    def _act(self, versions: ModelVersions) -> list[VersionHandle | None]:
         """Take every possible step. Returns the handles to retire once the new table is published."""
-        retired = []
+        retired: list[VersionHandle | None] = []
         while (action := versions.action) is not None:
             record = versions.records[action.id]
             if isinstance(action, Unload):
@@ -272,7 +284,17 @@ class Manager:
                 self._loader.load(record)
             else:
                 break
-        return [handle for handle in retired if handle is not None]
+        return retired
+
+    def _give_up(self, record: Record, reason: str) -> VersionHandle | None:
+        log.error("model failed", model=record.disk.model, version=record.id.version, error=reason, retry=False)
+        return record.give_up(reason)
+
+    def _broken(self) -> list[tuple[Record, str]]:
+        """Return the served versions that cannot be served any more, each with the reason."""
+        served = [(record, record.loaded) for record in self._records if record.state is State.AVAILABLE]
+        checked = [(record, loaded.check_runs()) for record, loaded in served if loaded is not None]
+        return [(record, reason) for record, reason in checked if reason is not None]
 
     def _on_idle(self, record: Record) -> None:
         """Note that the last request has released the version. Called in the thread of that request."""

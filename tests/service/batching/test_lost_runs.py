@@ -60,10 +60,15 @@ async def hang(batcher, model, clock):
     request = asyncio.create_task(answer(batcher, HANGS, clock() + 1000))
     await becomes(lambda: model.hanging == before + 1)
     request.cancel()
+    await becomes(request.done)
 
 
-def overdue(clock):
-    clock.now_s += 1000 + LOST_AFTER_S + 1
+async def lose(batcher, model, clock):
+    """Run a request that does not return, and let its run be found as lost."""
+    await hang(batcher, model, clock)
+    assert batcher.replace_overdue() == 0
+    clock.now_s += LOST_AFTER_S
+    assert batcher.replace_overdue() == 1
 
 
 async def test_a_lost_run_is_replaced(batcher, model, clock):
@@ -72,7 +77,7 @@ async def test_a_lost_run_is_replaced(batcher, model, clock):
     waiting = asyncio.create_task(answer(batcher, 1))
     await queued(batcher, 1)
     assert batcher.replace_overdue() == 0, "they have time left"
-    overdue(clock)
+    clock.now_s += LOST_AFTER_S
     assert batcher.replace_overdue() == 2
     assert batcher.lost_runs == batcher.max_lost_runs == 2
     assert await waiting == [2]
@@ -80,24 +85,33 @@ async def test_a_lost_run_is_replaced(batcher, model, clock):
 
 
 async def test_a_lost_run_that_returns_frees_its_place(batcher, model, clock):
-    await hang(batcher, model, clock)
-    overdue(clock)
-    assert batcher.replace_overdue() == 1
+    await lose(batcher, model, clock)
     model.gate.set()
     await becomes(lambda: batcher.lost_runs == 0)
     assert await asyncio.gather(*(answer(batcher, i) for i in range(5))) == [[2 * i] for i in range(5)]
 
 
-async def test_a_run_whose_batch_has_a_later_deadline_is_not_lost(model, clock):
+async def test_a_run_is_not_lost_while_somebody_waits_for_it(model, clock):
     batcher = Batcher("m", [model], BatchingOptions(max_batch_size=2), clock=clock, workers=Workers())
     requests = [asyncio.create_task(answer(batcher, HANGS, clock() + s)) for s in (1, 10_000)]
     await becomes(lambda: model.hanging == 1)
-    clock.now_s += 1 + LOST_AFTER_S + 1
-    assert batcher.replace_overdue() == 0
-    clock.now_s += 10_000
-    assert batcher.replace_overdue() == 1
+    for passed_s, lost in ((5_000, 0), (4_999, 0), (1, 0), (LOST_AFTER_S - 1, 0), (1, 1)):
+        clock.now_s += passed_s
+        assert batcher.replace_overdue() == lost
     for request in requests:
         request.cancel()
+
+
+async def test_the_time_without_anybody_waiting_is_that_of_one_run(batcher, model, clock):
+    await hang(batcher, model, clock)
+    assert batcher.replace_overdue() == 0
+    model.gate.set()
+    await becomes(lambda: model.hanging == 0)
+    model.gate.clear()
+    for _ in range(2):  # both slots are busy
+        await hang(batcher, model, clock)
+    clock.now_s += LOST_AFTER_S
+    assert batcher.replace_overdue() == 0
 
 
 async def test_a_batcher_that_has_failed_refuses_queued_and_new_requests(batcher, model, clock):
@@ -105,9 +119,9 @@ async def test_a_batcher_that_has_failed_refuses_queued_and_new_requests(batcher
         await hang(batcher, model, clock)
     waiting = asyncio.create_task(answer(batcher, 1))
     await queued(batcher, 1)
-    batcher.fail("of no use")
+    batcher.fail("it hangs")
     for refused in (waiting, answer(batcher, 2)):
-        with pytest.raises(UnloadingError, match="'m' is being unloaded: of no use; try again"):
+        with pytest.raises(UnloadingError, match="'m' is being unloaded: it hangs; try again"):
             await refused
     assert batcher.waiting_rows == 0
 
@@ -129,9 +143,7 @@ async def test_closing_does_not_wait_for_a_run_that_nobody_waits_for(batcher, mo
 
 
 async def test_closing_with_lost_runs_finishes_the_others(batcher, model, clock):
-    await hang(batcher, model, clock)
-    overdue(clock)
-    batcher.replace_overdue()
+    await lose(batcher, model, clock)
     others = [asyncio.create_task(answer(batcher, i)) for i in range(5)]
     await asyncio.sleep(0)  # they are submitted
     await asyncio.wait_for(asyncio.to_thread(batcher.close), GENEROUS_S)
