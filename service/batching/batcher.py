@@ -44,9 +44,9 @@ MAX_TURNS = 8
 LONG_RUN_S = 0.002
 """Duration of a run after which a second thread of the replica starts to help."""
 
-
 RETRY_START_S = 0.1
 """Time after which a thread is started again that the system has refused."""
+
 CLOSE_POLL_S = 0.05
 """Time between two checks, while a batcher closes, whether any request is still awaited."""
 
@@ -103,10 +103,13 @@ class Batcher:
         self._rows_last_turn = 0
         self._rows_last_batch = 1
 
-    def close(self) -> None:
+    def close(self) -> int:
         """Refuse new requests, and finish the earlier ones. Blocks until then.
 
         Runs whose requests were cancelled, or are past their deadline, are not waited for: they may never return.
+
+        Returns:
+            The number of such runs.
         """
         with self._lock:
             self._closing = True
@@ -114,7 +117,7 @@ class Batcher:
         with self._lock:
             while self._is_awaited():
                 self._ended.wait(CLOSE_POLL_S)
-            self._slots.clear()
+            return self._slots.clear()
 
     def fail(self, reason: str) -> None:
         """Refuse new requests and those in the queue with UnloadingError."""
@@ -260,6 +263,8 @@ class Batcher:
             return
         self._wakes, self._rows_last_turn, self._turns = None, 0, 0
         with self._lock:
+            if not self._queue:
+                return
             if self._queue.timeout_s:
                 due, wait_s = self._queue.due(flush=self._closing)
                 if due is None:

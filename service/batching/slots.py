@@ -110,6 +110,8 @@ class Slots:
         """Return whether the answer of a run is still awaited."""
         return any(slot.is_awaited(now_s) for slot in self._slots)
 
-    def clear(self) -> None:
-        """Drop all slots: they hold the model."""
+    def clear(self) -> int:
+        """Drop all slots, because they hold the model; return the number of runs that have not returned."""
+        running = sum(bool(slot.batch) for slot in (*self._slots, *self._lost))
         self._slots.clear()
+        return running

@@ -155,8 +155,7 @@ class Model:
 
         TensorFlow cancels those that can be cancelled; the others keep their memory until they return.
         """
-        self._batcher.close()
-        if runs := self._batcher.lost_runs:
+        if runs := self._batcher.close():
             log.warning("closed before all runs have returned; its memory is freed after them", runs=runs, **self._fields)
         for servable in self._servables:
             servable.close()

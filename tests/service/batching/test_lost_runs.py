@@ -137,7 +137,7 @@ async def test_closing_does_not_wait_for_a_run_that_nobody_waits_for(batcher, mo
         request.cancel()
     else:
         clock.now_s += 1000
-    await asyncio.wait_for(closing, GENEROUS_S)
+    assert await asyncio.wait_for(closing, GENEROUS_S) == 1
     assert model.hanging == 1
     request.cancel()
 
@@ -146,7 +146,7 @@ async def test_closing_with_lost_runs_finishes_the_others(batcher, model, clock)
     await lose(batcher, model, clock)
     others = [asyncio.create_task(answer(batcher, i)) for i in range(5)]
     await asyncio.sleep(0)  # they are submitted
-    await asyncio.wait_for(asyncio.to_thread(batcher.close), GENEROUS_S)
+    assert await asyncio.wait_for(asyncio.to_thread(batcher.close), GENEROUS_S) == 1
     assert await asyncio.gather(*others) == [[2 * i] for i in range(5)]
 
 
@@ -157,4 +157,4 @@ async def test_closing_does_not_wait_for_requests_that_no_thread_can_run(batcher
     closing = asyncio.create_task(asyncio.to_thread(batcher.close))
     with pytest.raises(DeadlineExceededError):
         await late
-    await asyncio.wait_for(closing, GENEROUS_S)
+    assert await asyncio.wait_for(closing, GENEROUS_S) == 2
