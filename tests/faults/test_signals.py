@@ -153,6 +153,16 @@ def test_draining(start: Start, first: signal.Signals, second: signal.Signals) -
         assert server.ended() == 128 + second
 
 
+def test_nohup(start: Start) -> None:
+    """SIGHUP, which the end of a terminal sends, stays ignored. Were it handled, the other signal would be a second one."""
+    server = start(before=("nohup",))
+    server.until_ready()
+    server.signal(signal.SIGHUP)
+    server.signal(signal.SIGTERM)
+    assert server.ended() == 0
+    assert [line["signal"] for line in server.logged("draining")] == ["SIGTERM"]
+
+
 PAGE = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n"
 """1.5 MB: a few of them fill the buffers of the kernel."""
 LIVE = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
