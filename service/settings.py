@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     cache: Path = Field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headserve")
     """Folder for what the server remembers of versions, such as the results of their trials. Default: ~/.cache/headserve."""
     drain_delay_ms: NotNegative = 1000
-    """Time after SIGTERM in which the server still answers new requests while /readyz is 503."""
+    """Time after SIGTERM or SIGHUP in which the server still answers new requests while /readyz is 503."""
     drain_timeout_ms: NotNegative = 30_000
     """Time after drain_delay_ms for running requests to finish before they are cut."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

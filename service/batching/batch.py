@@ -158,7 +158,7 @@ class BatchRunner:
         """Return whether one of these outputs is known not to have one row for each input row."""
         return bool(self._unsplittable) and not self._unsplittable.isdisjoint(outputs)
 
-    def answers(self, run: Run, batch: list[QueuedRequest], outputs: Outputs) -> Answers:
+    def answers(self, run: Run, batch: Sequence[QueuedRequest], outputs: Outputs) -> Answers:
         """Return every request with its answer or error. A batch that fails is halved until the bad request is alone."""
         batch = [request for request in batch if not request.future.done()]  # not those cancelled or too late
         if not batch:

@@ -1,17 +1,21 @@
 """Batches concurrent requests: queues them, runs them in threads, and returns the answers to the event loop.
 
-    event loop: submit ──→ request queue ──→ thread of a replica: cut, stack, run, split ──→ event loop
+    event loop: submit ──→ request queue ──→ thread: cut, stack, run, split ──→ event loop
 
-An idle thread runs the waiting requests immediately; while it computes, the next batch grows. Additional threads of a replica
-start to help when a run takes long. The request queue is the only shared state; one lock protects it.
+An idle replica runs the waiting requests immediately; while it computes, the next batch grows. Additional threads of a replica
+help when a run takes long. The threads are those of `Workers`, which all models share. Request queue and slots are the only
+shared state; one lock protects them.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from contextlib import suppress
+from functools import partial
+
+import structlog
 
 from service.batching.batch import (
     Answers,
@@ -28,6 +32,8 @@ from service.batching.batch import (
     shape_key,
 )
 from service.batching.request_queue import Answer, BatchTracer, Outputs, QueuedRequest, RequestQueue
+from service.batching.slots import Slot, Slots
+from service.batching.workers import SHARED, Release, Workers
 from service.errors import DeadlineExceededError, OverloadedError, UnloadingError
 from service.models.options import BatchingOptions
 from service.types import Array
@@ -38,19 +44,17 @@ MAX_TURNS = 8
 LONG_RUN_S = 0.002
 """Duration of a run after which a second thread of the replica starts to help."""
 
+RETRY_START_S = 0.1
+"""Time after which a thread is started again that the system has refused."""
 
-@dataclass(eq=False, slots=True)
-class _Worker:
-    """A thread of a replica; it sleeps on `wake`."""
+CLOSE_POLL_S = 0.05
+"""Time between two checks, while a batcher closes, whether any request is still awaited."""
 
-    replica: int
-    run: Run
-    idle: bool = False
-    wake: "SimpleQueue[None]" = field(default_factory=SimpleQueue)
+log = structlog.get_logger("headserve.batching")
 
 
 class Batcher:
-    """Runs requests in batches on one or more replicas, each with `threads` threads.
+    """Runs requests in batches on one or more replicas, in up to `threads` threads at a time on each.
 
     Args:
         name: the model's name, for messages.
@@ -61,6 +65,7 @@ class Batcher:
         on_batch: called after each run.
         tracer: records requests and runs.
         clock: returns the current time in seconds; deadlines are on this clock.
+        workers: the threads.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Batcher:
         on_batch: OnBatch | None = None,
         tracer: BatchTracer | None = None,
         clock: Callable[[], float] = time.monotonic,
+        workers: Workers = SHARED,
     ):
         self._name = name
         self._options = options
@@ -82,35 +88,66 @@ class Batcher:
         self._clock = clock
         self._runner = BatchRunner(name, options.allowed_batch_sizes, on_batch, tracer, clock)
         self._max_waiting_rows = options.max_enqueued_batches * options.max_batch_size
-        self._workers = [_Worker(replica, run) for _ in range(threads) for replica, run in enumerate(runs)]
-        self._runs_of_replica = [0] * len(runs)
-        self._threads: list[threading.Thread] = []
+        self._workers = workers
+        self._slots = Slots(runs, threads)
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)  # of a run, while the batcher closes
         self._queue = RequestQueue(options.max_batch_size, options.batch_timeout_micros / 1e6, clock)
         self._closing = False
-        # A loop is set here while it has a call of `_wake_worker` or `_wake_helper` scheduled, so that it has one at a time.
+        self._failure = ""
+        # A loop is set here while it has such a call scheduled, so that it has one at a time.
         self._wakes: asyncio.AbstractEventLoop | None = None
         self._wakes_helper: asyncio.AbstractEventLoop | None = None
+        self._wakes_when_due: asyncio.AbstractEventLoop | None = None
         self._turns = 0
         self._rows_last_turn = 0
         self._rows_last_batch = 1
 
-    def start(self) -> None:
-        """Start the threads."""
-        for worker in self._workers:
-            name = f"{self._name}-{worker.replica}"
-            self._threads.append(threading.Thread(target=self._work, args=(worker,), name=name, daemon=True))
-            self._threads[-1].start()
+    def close(self) -> int:
+        """Refuse new requests, and finish the earlier ones. Blocks until then.
 
-    def close(self) -> None:
-        """Refuse new requests, finish the queued ones and end the threads. Blocks until then."""
+        Runs whose requests were cancelled, or are past their deadline, are not waited for: they may never return.
+
+        Returns:
+            The number of such runs.
+        """
         with self._lock:
             self._closing = True
-        for worker in self._workers:
-            worker.wake.put(None)
-        for thread in self._threads:
-            thread.join()
-        self._workers.clear()  # they hold the model
+        self._start_waiting()
+        with self._lock:
+            while self._is_awaited():
+                self._ended.wait(CLOSE_POLL_S)
+            return self._slots.clear()
+
+    def fail(self, reason: str) -> None:
+        """Refuse new requests and those in the queue with UnloadingError."""
+        with self._lock:
+            self._closing, self._failure = True, f": {reason}"
+            waiting = list(self._queue)
+            for request in waiting:
+                self._queue.remove(request)
+        self._deliver([(request, self._unloading()) for request in waiting])
+
+    def replace_overdue(self) -> int:
+        """Replace the threads of runs that nobody has waited for in a long time. Returns how many were found.
+
+        Call it from time to time: it notes since when nobody waits for a run.
+        """
+        with self._lock:
+            overdue = self._slots.replace_overdue(self._clock())
+        for _ in range(overdue):
+            self._start_waiting()
+        return overdue
+
+    @property
+    def lost_runs(self) -> int:
+        """Number of runs whose threads were replaced, and which have not returned yet."""
+        return self._slots.lost
+
+    @property
+    def max_lost_runs(self) -> int:
+        """Number of lost runs up to which the model can be served."""
+        return self._slots.max_lost
 
     @property
     def waiting_rows(self) -> int:
@@ -138,14 +175,14 @@ class Batcher:
         Raises:
             OverloadedError: the queue is full; raised immediately.
             DeadlineExceededError: at the deadline, whether the request waits or runs.
-            UnloadingError: after `close`.
+            UnloadingError: after `close` or `fail`.
             HeadserveError: what the run raises for this request.
         """
-        requests = self._requests(inputs, outputs, rows, alone)
+        requests = self._requests(inputs, outputs, rows, alone, deadline)
         try:
             return await self._answered(requests, deadline)
         except UnsplittableError:  # a part of a large request: without a row for each row, its answers cannot be joined
-            return await self._answered(self._requests(inputs, outputs, rows, alone=True), deadline)
+            return await self._answered(self._requests(inputs, outputs, rows, True, deadline), deadline)
 
     async def _answered(self, requests: list[QueuedRequest], deadline: float | None) -> Answer:
         loop = asyncio.get_running_loop()
@@ -165,19 +202,22 @@ class Batcher:
             for request in requests:
                 self._withdraw(request)
 
-    def _requests(self, inputs: Mapping[str, Array], outputs: Outputs, rows: int | None, alone: bool) -> list[QueuedRequest]:
+    def _requests(
+        self, inputs: Mapping[str, Array], outputs: Outputs, rows: int | None, alone: bool, deadline: float | None
+    ) -> list[QueuedRequest]:
         """Return the request, in parts that fit a batch."""
         new_future, now_s = asyncio.get_running_loop().create_future, self._clock()
+        deadline_s = math.inf if deadline is None else deadline
         if rows is None:
             rows = rows_of(inputs)
         if alone or not rows or self._runner.is_unsplittable(outputs):
-            return [QueuedRequest(inputs, outputs, 1 if rows is None else rows, None, new_future(), now_s)]
+            return [QueuedRequest(inputs, outputs, 1 if rows is None else rows, None, new_future(), now_s, deadline_s)]
         key = shape_key(inputs, self._options.pad_variable_length_inputs)
         max_rows = self._options.max_batch_size
         if rows <= max_rows:
-            return [QueuedRequest(inputs, outputs, rows, key, new_future(), now_s)]
+            return [QueuedRequest(inputs, outputs, rows, key, new_future(), now_s, deadline_s)]
         return [
-            QueuedRequest(part, outputs, part_rows, key, new_future(), now_s, is_part=True)
+            QueuedRequest(part, outputs, part_rows, key, new_future(), now_s, deadline_s, is_part=True)
             for part, part_rows in parts(inputs, rows, max_rows)
         ]
 
@@ -185,7 +225,7 @@ class Batcher:
         rows = sum(request.rows for request in requests)
         with self._lock:
             if self._closing:
-                raise UnloadingError(f"Model {self._name!r} is being unloaded; try again.")
+                raise self._unloading()
             if self._queue.rows and self._queue.rows + rows > self._max_waiting_rows:
                 raise OverloadedError(
                     f"Model {self._name!r} has {self._queue.rows} rows waiting, and at most {self._max_waiting_rows} may; "
@@ -213,7 +253,7 @@ class Batcher:
             loop.call_soon(self._wake_worker, loop)
 
     def _wake_worker(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wake a thread of the least loaded replica; if all are busy, schedule a helper."""
+        """Start a thread on the least loaded replica; if all have one, schedule a helper."""
         # Clients that were answered together send their next requests one after the other. While these arrive and are fewer
         # than last time, another turn of the loop puts them into one batch. A lone request is never delayed.
         waiting = self._queue.rows
@@ -222,73 +262,121 @@ class Batcher:
             loop.call_soon(self._wake_worker, loop)
             return
         self._wakes, self._rows_last_turn, self._turns = None, 0, 0
-        worker = self._idle_worker()
-        if worker is None:
-            return
-        if not self._runs_of_replica[worker.replica]:
-            worker.wake.put(None)
-        elif self._wakes_helper is not loop:
+        with self._lock:
+            if not self._queue:
+                return
+            if self._queue.timeout_s:
+                due, wait_s = self._queue.due(flush=self._closing)
+                if due is None:
+                    self._schedule_wake_when_due(loop, wait_s)
+                    return
+            slot, has_helper = self._slots.claim_on_idle_replica()
+        if slot is not None:
+            if not self._start(slot):
+                loop.call_later(RETRY_START_S, self._schedule_wake, loop)
+        elif has_helper and self._wakes_helper is not loop:
             self._wakes_helper = loop
             loop.call_later(LONG_RUN_S, self._wake_helper)
 
     def _wake_helper(self) -> None:
-        """Wake a second thread of a replica if requests still wait behind a long run."""
+        """Start a second thread on a replica if requests still wait behind a long run."""
         self._wakes_helper = None
-        worker = self._idle_worker() if self._queue else None
-        if worker is not None:
-            worker.wake.put(None)
+        self._start_waiting()
 
-    def _idle_worker(self) -> _Worker | None:
-        """Return the idle worker of the least loaded replica."""
-        idle = (worker for worker in self._workers if worker.idle)
-        return min(idle, key=lambda worker: self._runs_of_replica[worker.replica], default=None)
+    def _schedule_wake_when_due(self, loop: asyncio.AbstractEventLoop, wait_s: float | None) -> None:
+        if wait_s is not None and self._wakes_when_due is not loop:
+            self._wakes_when_due = loop
+            loop.call_later(wait_s, self._wake_when_due, loop)
 
-    def _work(self, worker: _Worker) -> None:
-        """Run batches until the batcher is closed; sleep while none is due."""
-        while True:
-            batch, outputs, wait_s = self._take(worker)
-            if batch:
-                self._run_and_deliver(worker, batch, outputs)
-            elif self._closing and wait_s is None:
-                return
-            else:
-                try:
-                    worker.wake.get(timeout=wait_s)
-                except Empty:
-                    continue
+    def _wake_when_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._wakes_when_due = None
+        if self._queue:
+            self._schedule_wake(loop)
 
-    def _run_and_deliver(self, worker: _Worker, batch: list[QueuedRequest], outputs: Outputs) -> None:
-        began_s, sleeps, answers = self._clock(), False, []
+    def _start_waiting(self) -> None:
+        """Start a thread for the requests in the queue, if a slot is idle."""
+        with self._lock:
+            slot = self._slots.idle() if self._queue else None
+            if slot is not None:
+                self._slots.claim(slot)
+        if slot is not None:
+            self._start(slot)
+
+    def _start(self, slot: Slot) -> bool:
+        """Let a thread work in the claimed slot. Returns False if the system allows no further thread."""
         try:
-            answers = self._runner.answers(worker.run, batch, outputs)
+            self._workers.start(partial(self._work, slot))
+        except RuntimeError as error:
+            with self._lock:
+                self._slots.free(slot)
+            log.error("no thread for a run", model=self._name, error=str(error))
+            return False
+        return True
+
+    def _work(self, slot: Slot, release: Release) -> None:
+        """Run batches until none is due, or the thread had better wait for the next requests of the answered clients."""
+        while (outputs := self._take(slot)) is not None:
+            if self._run_and_deliver(slot, outputs, release):
+                return
+
+    def _run_and_deliver(self, slot: Slot, outputs: Outputs, release: Release) -> bool:
+        """Run the batch of the slot; return whether the thread leaves the slot."""
+        began_s, ends, answers = self._clock(), True, []  # type: tuple[float, bool, Answers]
+        try:
+            answers = self._runner.answers(slot.run, slot.batch, outputs)
             # After a short run it is faster to sleep until the loop has read the next requests of the answered clients and
-            # wakes this thread. During a long run the next batch has grown already.
-            sleeps = not self._closing and self._clock() - began_s < LONG_RUN_S
+            # wakes a thread. During a long run the next batch has grown already.
+            ends = not self._closing and self._clock() - began_s < LONG_RUN_S
         finally:
             with self._lock:
-                self._runs_of_replica[worker.replica] -= 1
-                worker.idle = sleeps  # before the loop gets the answers: its call must find this worker idle
-        if self._deliver(answers) and sleeps:
-            worker.wake.get()
+                slot.batch = ()
+                ends = ends or slot.lost
+                if ends:  # before the loop gets the answers: its call must find slot and thread idle
+                    release()
+                    self._slots.free(slot)
+                if self._closing:
+                    self._ended.notify_all()
+        if not self._deliver(answers) and ends:
+            self._wake_loop()
+        return ends
 
-    def _take(self, worker: _Worker) -> tuple[list[QueuedRequest], Outputs, float | None]:
-        """Return the next batch and its outputs; if there is none, the seconds until there may be one."""
+    def _take(self, slot: Slot) -> Outputs | None:
+        """Put the next batch into the slot, and return its outputs; free the slot and return None if no batch is due."""
+        helper = None
         with self._lock:
-            worker.idle = False
             waiting, wait_s = self._queue.due(flush=self._closing)
             if waiting is None:
-                worker.idle = True
-                return [], (), wait_s
-            positions, outputs = cut(waiting, self._options.max_batch_size, self._share)
-            batch = [waiting[position] for position in positions]
-            for request in batch:
-                self._queue.remove(request)
-            self._rows_last_batch = sum(request.rows for request in batch)
-            self._runs_of_replica[worker.replica] += 1
-            helper = self._idle_worker() if self._queue else None
-            if helper is not None and not self._runs_of_replica[helper.replica]:
-                helper.wake.put(None)
-            return batch, outputs, None
+                self._slots.free(slot)
+                outputs = None
+            else:
+                positions, outputs = cut(waiting, self._options.max_batch_size, self._share)
+                batch = [waiting[position] for position in positions]
+                for request in batch:
+                    self._queue.remove(request)
+                slot.begin(batch)
+                self._rows_last_batch = sum(request.rows for request in batch)
+                if self._queue:
+                    helper, _ = self._slots.claim_on_idle_replica()
+        if helper is not None:
+            self._start(helper)
+        elif wait_s is not None:
+            self._wake_loop()
+        return outputs
+
+    def _wake_loop(self) -> None:
+        """Let the loop of the oldest request in the queue start a thread once the request is due."""
+        with self._lock:
+            loop = next((request.future.get_loop() for request in self._queue), None)
+        if loop is not None:
+            with suppress(RuntimeError):  # the loop is closed, so nobody waits
+                loop.call_soon_threadsafe(self._schedule_wake, loop)
+
+    def _is_awaited(self) -> bool:
+        now_s = self._clock()
+        return self._slots.awaited(now_s) or any(request.awaited(now_s) for request in self._queue)
+
+    def _unloading(self) -> UnloadingError:
+        return UnloadingError(f"Model {self._name!r} is being unloaded{self._failure}; try again.")
 
     def _deliver(self, answers: Answers) -> bool:
         """Send the answers to their event loops: one call for each loop and batch, as each call wakes the loop.

@@ -1,9 +1,10 @@
 """The requests that wait to be run: one queue for each batch key. The caller holds the batcher's lock."""
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -25,6 +26,7 @@ class QueuedRequest:
         batch_key: equal for requests that can share a run; None for a request that runs alone.
         future: receives the answer.
         arrived_s: time of arrival on the batcher's clock.
+        deadline_s: the latest time for the answer on the same clock.
         is_part: whether it is a part of a larger request.
         queued: whether it is still in the queue.
         trace: reserved for the tracer.
@@ -36,9 +38,14 @@ class QueuedRequest:
     batch_key: Any
     future: asyncio.Future[Answer]
     arrived_s: float
+    deadline_s: float = math.inf
     is_part: bool = False
     queued: bool = True
     trace: Any = None
+
+    def awaited(self, now_s: float) -> bool:
+        """Return whether somebody waits for the answer: it was neither given nor cancelled, and is not too late."""
+        return not self.future.done() and now_s < self.deadline_s
 
 
 class BatchTracer(Protocol):
@@ -64,12 +71,16 @@ class RequestQueue:
         self.rows = 0
         """Number of rows in the queue."""
         self._max_batch_rows = max_batch_rows
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
+        """How long the oldest request of a batch waits for others."""
         self._clock = clock
         self._by_key: dict[Any, deque[QueuedRequest]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_key)
+
+    def __iter__(self) -> Iterator[QueuedRequest]:
+        return (request for waiting in self._by_key.values() for request in waiting)
 
     def put(self, request: QueuedRequest) -> None:
         """Append the request."""
@@ -99,15 +110,15 @@ class RequestQueue:
         """
         if not self._by_key:
             return None, None
-        if not self._timeout_s or flush:
+        if not self.timeout_s or flush:
             return min(self._by_key.values(), key=_arrival), None
         oldest_first = sorted(self._by_key.values(), key=_arrival)
         now_s = self._clock()
         for waiting in oldest_first:
             full = sum(request.rows for request in waiting) >= self._max_batch_rows
-            if full or waiting[0].batch_key is None or waiting[0].arrived_s + self._timeout_s <= now_s:
+            if full or waiting[0].batch_key is None or waiting[0].arrived_s + self.timeout_s <= now_s:
                 return waiting, None
-        return None, oldest_first[0][0].arrived_s + self._timeout_s - now_s
+        return None, oldest_first[0][0].arrived_s + self.timeout_s - now_s
 
 
 def _key(request: QueuedRequest) -> Any:

@@ -76,8 +76,14 @@ def _serve(settings: Settings) -> None:
 
 @contextmanager
 def _exit_on_signals() -> Iterator[None]:
-    """Exit with status 0 on SIGTERM and SIGINT: without a handler, the first process of a container ignores them."""
-    before = {number: signal.signal(number, lambda *_: os._exit(0)) for number in (signal.SIGTERM, signal.SIGINT)}
+    """Exit with status 0 on SIGTERM, SIGINT and SIGHUP, until `service.server.run` installs its own handlers.
+
+    Without a handler, the first process of a container ignores these signals. Under `nohup`, SIGHUP stays ignored.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.insert(0, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: os._exit(0)) for number in numbers}
     try:
         yield
     finally:

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeAlias
@@ -81,6 +82,7 @@ class Loader:
         self._changed = changed
         self._places = threading.Semaphore(threads)
         self._attempts: list[_Attempt] = []
+        self._unloads: list[_Unload] = []  # `append` and `remove` are atomic
 
     def load(self, record: Record) -> None:
         """Verify, try out, load and warm up a version in the background."""
@@ -95,7 +97,14 @@ class Loader:
             _start(self._run_load, attempt)
 
     def abandon_overdue(self) -> None:
-        """Fail the versions of which a step takes too long. Called by the thread that owns the records."""
+        """Fail the versions of which a step takes too long; wait no longer for unloads that take too long.
+
+        Called by the thread that owns the records.
+        """
+        for unload in [unload for unload in list(self._unloads) if self._clock() - unload.began_s > self._timeout_s]:
+            if self._end_unload(unload):
+                disk, version = unload.record.disk, unload.record.id.version
+                log.error("model does not end; its memory stays allocated", model=disk.model, version=version)
         for attempt in self._attempts:
             if attempt.step_s > self._timeout_s and (place := attempt.abandon()) is not None:
                 record = attempt.record
@@ -106,7 +115,10 @@ class Loader:
 
     def unload(self, record: Record) -> None:
         """Close a version and free its memory in the background."""
-        _start(self._run_unload, record)
+        unload = _Unload(record, record.loaded, record.mark, self._clock())
+        record.loaded = record.handle = record.mark = None
+        self._unloads.append(unload)
+        _start(self._run_unload, unload)
 
     def stop(self) -> None:
         """Begin no further step; running steps are not waited for."""
@@ -158,20 +170,40 @@ class Loader:
         attempt.pause()
         self._changed()
 
-    def _run_unload(self, record: Record) -> None:
-        name, version = record.disk.model, record.id.version
+    def _run_unload(self, unload: "_Unload") -> None:
+        name, version = unload.record.disk.model, unload.record.id.version
         try:
-            if record.loaded is not None:
-                record.loaded.close()
+            if unload.loaded is not None:
+                unload.loaded.close()
         except Exception:
             log.exception("model not closed", model=name, version=version)
-        if record.mark is not None:
-            record.mark.free()
-        record.loaded = record.handle = record.mark = None
+        if unload.mark is not None:
+            unload.mark.free()
+        unload.loaded = unload.mark = None
         give_back()
         log.info("model unloaded", model=name, version=version)
-        record.outcome = Outcome()
-        self._changed()
+        if self._end_unload(unload):
+            self._changed()
+
+    def _end_unload(self, unload: "_Unload") -> bool:
+        """Pass on that the version is unloaded. Returns False if that was done before."""
+        try:
+            self._unloads.remove(unload)
+        except ValueError:
+            return False
+        record = unload.record
+        record.outcome = Outcome(record.error, transient=False)  # the error of a version that could not be served any more
+        return True
+
+
+@dataclass(eq=False)
+class _Unload:
+    """A version that is being unloaded."""
+
+    record: Record
+    loaded: Loaded | None
+    mark: Mark | None
+    began_s: float
 
 
 class _AbandonedError(Exception):

@@ -33,6 +33,9 @@ from service.messages import did_you_mean
 from service.models.options import FILE_NAME, ModelOptions, Reader
 from service.types import ModelSpec
 
+CHECK_RUNS_S = 1.0
+"""Time between two checks for runs that do not return."""
+
 log = structlog.get_logger("headserve.lifecycle")
 
 
@@ -221,7 +224,7 @@ class Manager:
 
     def _run(self) -> None:
         while not self._stopping:
-            self._awake.wait(max(self._scan_at_s - time.monotonic(), 0))
+            self._wait()
             self._awake.clear()
             try:
                 if self._scan_requested or time.monotonic() >= self._scan_at_s:
@@ -231,6 +234,12 @@ class Manager:
             except Exception:
                 log.exception("scan failed; the next one follows")
                 self._visit_all = True
+
+    def _wait(self) -> None:
+        """Wait until the next scan is due, or a version cannot be served any more."""
+        while (left_s := self._scan_at_s - time.monotonic()) > 0 and not self._awake.wait(min(left_s, CHECK_RUNS_S)):
+            if self._broken():
+                return
 
     def _scan(self) -> None:
         self._scan_requested, self._scan_at_s = False, time.monotonic() + self._poll_s
@@ -265,9 +274,9 @@ class Manager:
         self._loader.abandon_overdue()
         for record in self._in_work:
             record.finish()
+        retired = [self._give_up(record, reason) for record, reason in self._broken()]
         visited = {versions.name: versions for versions in changed}
         visited |= {record.disk.model: self._models[record.disk.model] for record in self._in_work}
-        retired = []
         for versions in visited.values():
             versions.plan(self._settle_s)
             if self._serve_warm(versions):
@@ -277,7 +286,8 @@ class Manager:
         visited |= self._load_waiting()
         self._publish(visited)
         for handle in retired:
-            handle.retire()
+            if handle is not None:
+                handle.retire()
         for record in self._in_work:
             if record.state is State.UNLOADING and record.idle:
                 record.idle = False
@@ -304,14 +314,26 @@ class Manager:
                     self._reporter.available(record, previous)
         return bool(warm)
 
-    def _unload_unwanted(self, versions: ModelVersions) -> list[VersionHandle]:
+    def _unload_unwanted(self, versions: ModelVersions) -> list[VersionHandle | None]:
         """Begin to unload versions. Returns the handles to retire once the new table is published."""
-        retired = []
+        retired: list[VersionHandle | None] = []
         while isinstance(action := versions.action, Unload):
             record = versions.records[action.id]
             retired.append(record.unload())
             self._in_work.append(record)
-        return [handle for handle in retired if handle is not None]
+        return retired
+
+    def _give_up(self, record: Record, reason: str) -> VersionHandle | None:
+        """Begin to unload a version that cannot be served any more. Returns the handle to retire."""
+        log.error("model failed", model=record.disk.model, version=record.id.version, error=reason, retry=False)
+        self._in_work.append(record)
+        return record.give_up(reason)
+
+    def _broken(self) -> list[tuple[Record, str]]:
+        """Return the served versions that cannot be served any more, each with the reason."""
+        served = [record for versions in self._models.values() for record in versions.available]
+        checked = [(record, record.loaded.check_runs()) for record in served if record.loaded is not None]
+        return [(record, reason) for record, reason in checked if reason is not None]
 
     def _load_waiting(self) -> dict[str, ModelVersions]:
         """Begin to load versions while the loader has places. Returns the models of which a version was considered."""

@@ -95,10 +95,11 @@ class Record:
         """Apply the loader's outcome, except for a warm version: `serve` decides on that one."""
         if self.outcome is None or self.warm:
             return
+        if self.state is State.UNLOADING:
+            self.resident_bytes = 0
         if self.outcome.error is not None:
             self._fail(self.outcome)
         else:
-            self.resident_bytes = 0
             self.enter(State.END)
         self.outcome = None
 
@@ -123,6 +124,11 @@ class Record:
         """Return the handle, which the caller retires once requests can no longer find the version."""
         self.enter(State.UNLOADING)
         return self.handle
+
+    def give_up(self, reason: str) -> VersionHandle | None:
+        """Unload a version that cannot be served any more; it fails once it is unloaded. Returns the handle, as `unload`."""
+        self.error = reason
+        return self.unload()
 
     def retry_now(self) -> None:
         """Begin the next attempt without delay, because an operator asks for it."""

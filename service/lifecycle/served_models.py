@@ -6,6 +6,7 @@ A version goes through these states:
                ↑          ↓        ↓         ↓          ↓                    ↓
                └─────── FAILED ←───┴─────────┴──────────┘                  START, when the version is wanted again
 
+An available version whose runs do not return is unloaded, and goes from UNLOADING to FAILED.
 TRIAL is left out for trusted versions, and for those that have come through one before.
 
 A failed version is retried when its folder changes, when an operator loads it, and, if the failure may pass, after a delay
@@ -45,7 +46,7 @@ NEXT: Mapping[State, frozenset[State]] = {
     State.LOADING: frozenset({State.WARMING, State.FAILED}),
     State.WARMING: frozenset({State.AVAILABLE, State.UNLOADING, State.FAILED}),
     State.AVAILABLE: frozenset({State.UNLOADING}),
-    State.UNLOADING: frozenset({State.END}),
+    State.UNLOADING: frozenset({State.END, State.FAILED}),
     State.END: frozenset({State.START}),
     State.FAILED: frozenset({State.VERIFYING}),
 }
@@ -169,6 +170,9 @@ class Loaded(Protocol):
 
     def mark_runs(self, mark: Mark) -> None:
         """Mark each run from here on."""
+
+    def check_runs(self) -> str | None:
+        """Replace threads whose runs do not return; return why the version cannot be served any more, or None."""
 
     async def infer(self, request: InferRequest, deadline: float | None, rows: int | None) -> Mapping[Output, Array]:
         """Compute the requested outputs. `deadline` is in seconds of `time.monotonic`."""

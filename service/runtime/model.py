@@ -14,6 +14,7 @@ import structlog
 from service.batching.batch import rows_of
 from service.batching.batcher import Batcher
 from service.batching.request_queue import BatchTracer, Outputs
+from service.batching.slots import LOST_AFTER_S
 from service.counters import Statistics
 from service.errors import HeadserveError, ModelLoadError, RejectedByModelError
 from service.models.discovery import SERVING_DEFAULT
@@ -101,7 +102,6 @@ class Model:
             on_batch=self.statistics.batch,
             tracer=tracer,
         )
-        self._batcher.start()
 
     async def infer(
         self, request: InferRequest, deadline: float | None = None, rows: int | None = None
@@ -132,11 +132,31 @@ class Model:
         if refusals and example is not None and (recorded or self._compiled):
             raise ModelLoadError(f"Warming up failed: {refusals[0]}")
         if refusals:
-            log.warning("not warmed up", model=self.spec.name, version=self.spec.version, reason=refusals[0])
+            log.warning("not warmed up", reason=refusals[0], **self._fields)
+
+    def check_runs(self) -> str | None:
+        """Replace the threads of runs that nobody has waited for in a long time. Called from time to time.
+
+        Returns why the version cannot be served any more: too many of its runs have not returned. None if it can.
+        """
+        if self._batcher.replace_overdue():
+            log.error("a run does not return", runs=self._batcher.lost_runs, unawaited_s=LOST_AFTER_S, **self._fields)
+        if self._batcher.lost_runs <= self._batcher.max_lost_runs:
+            return None
+        reason = (
+            f"{self._batcher.lost_runs} of its runs had not returned {LOST_AFTER_S:g} s after anybody waited for them. "
+            "Replace the version, or load the model by hand to serve it again."
+        )
+        self._batcher.fail(reason)
+        return reason
 
     def close(self) -> None:
-        """Finish the queued requests and free the threads and the model. Blocks until then."""
-        self._batcher.close()
+        """Finish the queued requests and free the model. Blocks until then, but not for runs that nobody waits for.
+
+        TensorFlow cancels those that can be cancelled; the others keep their memory until they return.
+        """
+        if runs := self._batcher.close():
+            log.warning("closed before all runs have returned; its memory is freed after them", runs=runs, **self._fields)
         for servable in self._servables:
             servable.close()
 
@@ -144,6 +164,11 @@ class Model:
     def waiting_rows(self) -> int:
         """Number of rows in the queue."""
         return self._batcher.waiting_rows
+
+    @property
+    def _fields(self) -> dict[str, str | int]:
+        """What every log line names."""
+        return {"model": self.spec.name, "version": self.spec.version}
 
     def mark_runs(self, mark: AbstractContextManager[None]) -> None:
         """Mark each run from here on: `mark` is entered before, and left after it."""

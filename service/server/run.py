@@ -2,7 +2,8 @@
 
 SIGTERM and SIGHUP: `/readyz` is 503 at once, and every response closes its connection. For `drain_delay_ms` the server still
 accepts and answers requests, until load balancers notice. Then it closes the port, and running requests have
-`drain_timeout_ms`. SIGINT skips the delay. A second signal ends the process at once.
+`drain_timeout_ms`. Runs that nobody waits for are left behind. SIGINT skips the delay. A second signal ends the
+process at once.
 """
 
 import asyncio
@@ -69,7 +70,8 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Install the handlers. uvicorn's own raises the signals again at the end, which would change the exit code."""
         for number in SIGNALS:
-            signal.signal(number, self.handle_exit)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` ignores it
+                signal.signal(number, self.handle_exit)
         yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002

@@ -1,6 +1,7 @@
 """A folder of models, the real server on it, and the account of every test's requests."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 from tests.faults import model
 from tests.faults.server import Server, serving
 from tests.faults.traffic import Counts
+
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # The tests were started by `nohup`. A handler is not inherited by the servers, other than that it is ignored.
+    signal.signal(signal.SIGHUP, lambda *_: None)
 
 ACCOUNTS = pytest.StashKey[dict[str, Counts]]()
 

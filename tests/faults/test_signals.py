@@ -1,4 +1,4 @@
-"""SIGTERM, SIGINT and a second signal at every phase of a server: exit codes, and every request that was read is answered."""
+"""Signals at every phase of a server, also a second one: exit codes, and every request that was read is answered."""
 
 import os
 import signal
@@ -18,7 +18,9 @@ from tests.waiting import GENEROUS_S, Pace, not_held_up, until
 
 pytestmark = pytest.mark.e2e
 
-BOTH = pytest.mark.parametrize("number", [pytest.param(each, id=each.name) for each in (signal.SIGTERM, signal.SIGINT)])
+EACH = pytest.mark.parametrize(
+    "number", [pytest.param(each, id=each.name) for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)]
+)
 LONG = 30_000
 """Turns of the model's loop that make its warm-up take seconds."""
 LOGGED = {"access_log": True}
@@ -36,7 +38,7 @@ def handles(pid: int, number: signal.Signals) -> bool:
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
-@BOTH
+@EACH
 def test_starting(start: Start, number: signal.Signals) -> None:
     """While modules are imported. Before that, the kernel or Python ends the process."""
     server = start()
@@ -73,7 +75,7 @@ def test_the_first_process_of_a_container_can_be_stopped_while_it_imports(first:
     until(lambda: not Path(f"/proc/{first}").exists())
 
 
-@BOTH
+@EACH
 def test_loading(start: Start, counts: Counts, number: signal.Signals) -> None:
     """Requests get 503 until the model is loaded."""
 
@@ -92,7 +94,7 @@ def test_loading(start: Start, counts: Counts, number: signal.Signals) -> None:
     until(signal_before_loaded, "a signal before the model was loaded")
 
 
-@BOTH
+@EACH
 def test_warming(start: Start, models: Models, counts: Counts, number: signal.Signals) -> None:
     models.add(2, content=2, steps=LONG)
     server = start({"drain_delay_ms": 300} | LOGGED)
@@ -104,7 +106,7 @@ def test_warming(start: Start, models: Models, counts: Counts, number: signal.Si
     assert counts.refused.keys() <= {503}
 
 
-@BOTH
+@EACH
 def test_serving_under_load(start: Start, counts: Counts, number: signal.Signals) -> None:
     server = start(LOGGED)
     server.until_ready()
@@ -116,7 +118,7 @@ def test_serving_under_load(start: Start, counts: Counts, number: signal.Signals
     assert not counts.refused
 
 
-@BOTH
+@EACH
 def test_reloading_under_load(start: Start, models: Models, counts: Counts, number: signal.Signals) -> None:
     server = start({"drain_delay_ms": 300} | LOGGED)
     server.until_ready()
@@ -135,6 +137,7 @@ def test_reloading_under_load(start: Start, models: Models, counts: Counts, numb
         pytest.param(signal.SIGTERM, signal.SIGTERM, id="SIGTERM twice"),
         pytest.param(signal.SIGTERM, signal.SIGINT, id="SIGTERM, then SIGINT"),
         pytest.param(signal.SIGINT, signal.SIGTERM, id="SIGINT, then SIGTERM"),
+        pytest.param(signal.SIGHUP, signal.SIGTERM, id="SIGHUP, then SIGTERM"),
     ],
 )
 def test_draining(start: Start, first: signal.Signals, second: signal.Signals) -> None:
@@ -148,6 +151,16 @@ def test_draining(start: Start, first: signal.Signals, second: signal.Signals) -
         assert server.process.poll() is None
         server.signal(second)
         assert server.ended() == 128 + second
+
+
+def test_nohup(start: Start) -> None:
+    """SIGHUP, which the end of a terminal sends, stays ignored. Were it handled, the other signal would be a second one."""
+    server = start(before=("nohup",))
+    server.until_ready()
+    server.signal(signal.SIGHUP)
+    server.signal(signal.SIGTERM)
+    assert server.ended() == 0
+    assert [line["signal"] for line in server.logged("draining")] == ["SIGTERM"]
 
 
 PAGE = b"GET /static-offline-docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -180,6 +193,7 @@ def drains(server: Server, number: signal.Signals) -> bool:
     [
         pytest.param(signal.SIGTERM, 2, id="SIGTERM, the last response has begun"),
         pytest.param(signal.SIGTERM, 3, id="SIGTERM, a response before the last one has begun"),
+        pytest.param(signal.SIGHUP, 2, id="SIGHUP, the last response has begun"),
         pytest.param(signal.SIGINT, 2, id="SIGINT, the last response has begun"),
         pytest.param(signal.SIGINT, 1, id="SIGINT, the last response is written"),
     ],

@@ -27,6 +27,17 @@ def waits_for_a_queue(folder: Path) -> None:
     graph(folder, lambda x: tf.queue.FIFOQueue(1, [tf.float32], shapes=[[]], name="empty").dequeue(name="waiting").op)
 
 
+def waits_for_a_queue_if_negative(folder: Path) -> None:
+    """A run whose first value is negative waits like that; other runs, such as the warm-up's, end."""
+    import tensorflow as tf
+
+    def value(x: Any) -> Any:
+        queue = tf.queue.FIFOQueue(1, [tf.float32], shapes=[[]], name="empty")
+        return tf.cond(x[0] < 0.0, queue.dequeue, lambda: 0.0)
+
+    _added(folder, value)
+
+
 def memory_bomb(folder: Path) -> None:
     """A run fills 256 GB in steps of 1 GB, all of which stay in use until the last one."""
     import tensorflow as tf

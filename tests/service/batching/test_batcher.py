@@ -69,7 +69,6 @@ def batcher(model, clock):
     def make(*runs, **options):
         arguments = {name: options.pop(name) for name in ("threads", "share", "on_batch", "clock") if name in options}
         made.append(Batcher("m", runs or [model], BatchingOptions(**options), **arguments))
-        made[-1].start()
         return made[-1]
 
     yield make
@@ -145,8 +144,6 @@ async def test_closing_does_not_wait_for_the_timeout(batcher, clock):
             assert await asyncio.shield(waiting) == [2]
     finally:
         clock.now_s += 3600
-        for worker in made._workers:
-            worker.wake.put(None)
         await closing
 
 

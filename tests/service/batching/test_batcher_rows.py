@@ -40,7 +40,6 @@ def test_no_caller_gets_rows_of_another(seed, max_batch_size, threads, replicas,
 
     share = (lambda _: (TWICE, NEGATIVE)) if chance.random() < 0.5 else (lambda _: None)
     batcher = Batcher("m", [run] * replicas, options, threads=threads, share=share)
-    batcher.start()
 
     async def client(number):
         await asyncio.sleep(chance.random() * 0.05)

@@ -217,7 +217,6 @@ async def test_every_run_of_the_batcher_is_counted():
         return {Y: inputs["x"]}
 
     batcher = Batcher("m", [run], BatchingOptions(max_batch_size=4), on_batch=statistics.batch)
-    batcher.start()
     try:
         await asyncio.gather(*(batcher.submit({"x": np.zeros(rows)}, (Y,)) for rows in (1, 2)))
         await batcher.submit({"x": np.zeros(5)}, (Y,))
@@ -238,7 +237,6 @@ async def test_a_run_that_fails_is_not_counted():
         raise RequestError("no")
 
     batcher = Batcher("m", [run], BatchingOptions(), on_batch=statistics.batch)
-    batcher.start()
     with pytest.raises(RequestError):
         await batcher.submit({"x": np.zeros(1)}, (Y,))
     batcher.close()
@@ -269,7 +267,6 @@ async def test_outputs_that_were_not_selected_are_not_counted(options, selection
 
     both = (IDS, PROBABILITIES)
     batcher = Batcher("m", [run], BatchingOptions(**options), share=lambda _: both, on_batch=statistics.batch)
-    batcher.start()
     try:
         first = asyncio.ensure_future(batcher.submit({"x": np.array([1])}, (Y,)))  # keeps the thread busy meanwhile
         while not entered.is_set():

@@ -32,6 +32,10 @@ class FakeModel:
             example={},
         )
         self.done: list[str] = []
+        self.broken: str | None = None
+
+    def check_runs(self) -> str | None:
+        return self.broken
 
     def mark_runs(self, mark: Any) -> None:
         self.mark = mark

@@ -79,13 +79,18 @@ def manage(models, loader, clock, guard, monkeypatch):
         gate.set()
 
 
+def reached(manager: Manager, model: str, expected: dict[int, str]) -> bool:
+    """Whether the model is known, and its versions have these states."""
+    return manager.knows(model) and states(manager, model) == expected
+
+
 def test_a_load_that_takes_too_long_fails_and_gives_its_place_to_the_next(models, loader, clock, manage):
     put(models, "endless/2")
     put(models, "films/1")
     gate = loader.gate(2)
     manager = manage()
     until(lambda: loader.attempts == [2])
-    until(lambda: states(manager, "endless") == {2: "loading"})
+    until(lambda: reached(manager, "endless", {2: "loading"}))
     clock.now_s = TIMEOUT_MS / 1000 + 1
     until(lambda: manager.settled)
     assert manager.status("endless").error == "It was loading for more than 60 s (--load-timeout-ms)."
@@ -102,9 +107,9 @@ def test_no_version_is_loaded_any_more_when_many_loads_have_not_returned(models,
         put(models, f"endless{version}/{version}")
         until(lambda version=version: version in loader.attempts)
         clock.now_s += TIMEOUT_MS / 1000 + 1
-        until(lambda version=version: states(manager, f"endless{version}") == {version: "failed"})
+        until(lambda version=version: reached(manager, f"endless{version}", {version: "failed"}))
     put(models, "films/100")
-    until(lambda: manager.knows("films") and states(manager) == {100: "failed"})
+    until(lambda: reached(manager, "films", {100: "failed"}))
     assert manager.status("films").error.startswith(f"{MAX_ABANDONED} loads have not returned")
     loader.open_gates()
     manager.load("films").result(GENEROUS_S)
@@ -137,7 +142,7 @@ def test_a_trial_that_takes_long_keeps_no_other_model_waiting(models, clock, gua
         put(models, f"endless{version}/{version}")
     put(models, "films/100")
     manager = manage(guarded=True)
-    until(lambda: states(manager) == {100: "available"})
+    until(lambda: reached(manager, "films", {100: "available"}))
     clock.now_s = TIMEOUT_MS  # a trial has limits of its own
     until(lambda: states(manager, "endless1") == {1: "trial"})
     guard.gates[1].set()

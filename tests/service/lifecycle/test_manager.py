@@ -537,3 +537,53 @@ def test_models_are_visited_again_after_an_unexpected_error(models, start, monke
     put(models, "films/2")
     until(lambda: states(manager) == {1: "end", 2: "available"})
     assert len(events(logged, "scan failed; the next one follows")) == 1
+
+
+def test_a_version_whose_runs_do_not_return_fails(models, loader, start, logged):
+    put(models, "films/1")
+    manager = start(poll_interval_ms=NEVER_MS)
+    with manager.acquire("films") as held:
+        held.broken = "3 of its runs had not returned."
+        until(lambda: states(manager) == {1: "unloading"})
+        (problem,) = manager.problems
+        assert (problem.version, problem.message) == (1, "Version 1 failed: 3 of its runs had not returned.")
+        with pytest.raises(ModelLoadError, match="3 of its runs"):
+            manager.acquire("films")
+    until(lambda: states(manager) == {1: "failed"})
+    assert manager.status("films").error == "3 of its runs had not returned."
+    assert held.done == ["warm_up", "close"]
+    assert [line["version"] for line in logged if line["event"] == "model failed"] == [1]
+    assert loader.attempts == [1], "it would fail again"
+    manager.load("films").result(GENEROUS_S)
+    assert served(manager) == 1
+    assert manager.problems == ()
+
+
+@pytest.mark.parametrize("transition", ["availability", "resource"])
+def test_the_previous_version_replaces_one_whose_runs_do_not_return(models, loader, start, transition):
+    write(models, f'[models.films]\ntransition = "{transition}"\n')
+    put(models, "films/1")
+    put(models, "films/2")
+    manager = start()
+    loader.loaded[0].broken = "it hangs"
+    until(lambda: states(manager) == {1: "available", 2: "failed"})
+    assert served(manager) == 1
+    put(models, "films/3")
+    until(lambda: states(manager) == {1: "end", 2: "failed", 3: "available"})
+
+
+@pytest.mark.parametrize("transition", ["availability", "resource"])
+def test_a_version_that_cannot_be_closed_stops_no_other(models, loader, start, logged, transition):
+    write(models, f'[models.films]\ntransition = "{transition}"\n')
+    put(models, "films/1")
+    never = threading.Event()
+    manager = start(load_timeout_ms=100)
+    loader.loaded[0].close = lambda: never.wait(GENEROUS_S)
+    put(models, "films/2")
+    until(lambda: states(manager) == {1: "end", 2: "available"})
+    assert [line["version"] for line in logged if line["event"] == "model does not end; its memory stays allocated"] == [1]
+    write(models, "[models.films]\nversions.all = true\n")
+    until(lambda: states(manager) == {1: "available", 2: "available"})
+    never.set()
+    until(lambda: [line["version"] for line in logged if line["event"] == "model unloaded"] == [1])
+    assert states(manager) == {1: "available", 2: "available"}

@@ -88,7 +88,6 @@ def traces():
 def batcher(model, traces):
     options = BatchingOptions(max_batch_size=4, max_enqueued_batches=2)
     batcher = Batcher("m", [model], options, tracer=BatchTraces(traces.spans, "m", 7))
-    batcher.start()
     yield batcher
     model.gate.set()
     batcher.close()

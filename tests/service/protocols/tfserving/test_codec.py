@@ -112,7 +112,6 @@ async def test_an_empty_request_does_not_stop_padding():
         return dict.fromkeys(outputs, inputs["text"])
 
     batcher = Batcher("m", [run], BatchingOptions(max_batch_size=4, allowed_batch_sizes=(4,)), threads=1)
-    batcher.start()
     try:
         for column in ([], ["a"]):
             request = asked(Predict(), signature_name="text", inputs=column)
