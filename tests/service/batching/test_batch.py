@@ -104,6 +104,7 @@ def test_stacking():
     }
     assert stack([one], 1) is one, "a request that runs alone is not copied"
     assert stack([one], 2)["x"].tolist() == [1, 1]
+    assert stack([{"x": np.array([[1, 2]])}], 2)["x"].tolist() == [[1, 2], [1, 2]]
 
 
 def test_smaller_inner_sizes_are_filled():
