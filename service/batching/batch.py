@@ -79,8 +79,6 @@ def cut(waiting: Iterable[QueuedRequest], max_rows: int, share: Share) -> tuple[
             outputs = merged
         taken.append(position)
         rows += item.rows
-        if rows >= max_rows:
-            break
     return taken, outputs
 
 
@@ -103,17 +101,17 @@ def stack(members: Sequence[Mapping[str, Array]], rows: int) -> Mapping[str, Arr
     If inner sizes differ, the smaller arrays are filled with zeros or empty strings.
     """
     missing = rows - sum(len(next(iter(member.values()))) for member in members)
-    if len(members) == 1 and missing <= 0:
+    if len(members) == 1 and not missing:
         return members[0]
     stacked = {}
     for name in members[0]:
         arrays = [member[name] for member in members]
         if len({array.shape[1:] for array in arrays}) > 1:
-            inner = tuple(max(sizes) for sizes in zip(*(array.shape[1:] for array in arrays), strict=True))
+            inner = np.max([array.shape[1:] for array in arrays], axis=0)
             arrays = [_widened(array, inner) for array in arrays]
-        if missing > 0:
+        if missing:
             arrays.append(np.repeat(arrays[-1][-1:], missing, axis=0))
-        stacked[name] = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+        stacked[name] = np.concatenate(arrays)
     return stacked
 
 
@@ -196,18 +194,13 @@ class BatchRunner:
         if self._on_batch is not None:
             waits_ns = [max(int((began_s - request.arrived_s) * 1e9), 0) for request in batch]
             sample = BatchSample(rows, waits_ns, stacked_ns - began_ns, ran_ns - stacked_ns, time.monotonic_ns() - ran_ns)
-            self._on_batch(
-                sample, [_without_padding(results, outputs, rows, padded)] if same_outputs and not alone else answers
-            )
+            in_one = same_outputs and not alone
+            self._on_batch(sample, [{output: results[output][:rows] for output in outputs}] if in_one else answers)
         return answers
 
 
-def _widened(array: Array, inner: tuple[int, ...]) -> Array:
+def _widened(array: Array, inner: Array) -> Array:
     fill: Any = b"" if array.dtype == object else 0
     wide = np.full((len(array), *inner), fill, array.dtype)
     wide[tuple(slice(size) for size in array.shape)] = array
     return wide
-
-
-def _without_padding(results: Answer, outputs: Outputs, rows: int, computed_rows: int) -> Answer:
-    return results if rows == computed_rows else {output: results[output][:rows] for output in outputs}

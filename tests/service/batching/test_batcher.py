@@ -5,12 +5,13 @@ import gc
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from service.batching.batch import never_share
-from service.batching.batcher import Batcher
+from service.batching.batcher import LONG_RUN_S, Batcher
 from service.errors import DeadlineExceededError, ModelError, OverloadedError, RejectedByModelError, UnloadingError
 from service.models.options import BatchingOptions
 from tests.service.batches import BAD, NEGATIVE, TWICE
@@ -67,7 +68,7 @@ def batcher(model, clock):
     made = []
 
     def make(*runs, **options):
-        arguments = {name: options.pop(name) for name in ("threads", "share", "on_batch", "clock") if name in options}
+        arguments = {name: options.pop(name) for name in ("threads", "share", "on_batch", "tracer", "clock") if name in options}
         made.append(Batcher("m", runs or [model], BatchingOptions(**options), **arguments))
         return made[-1]
 
@@ -174,14 +175,18 @@ async def test_a_large_request_is_split_and_joined(batcher, model):
 
 
 @pytest.mark.parametrize(
-    ("bad", "error"),
-    [pytest.param(BAD, RejectedByModelError, id="refused"), pytest.param(-BAD, ModelError, id="a bug of the model")],
+    ("bad", "error", "message"),
+    [
+        pytest.param(BAD, RejectedByModelError, "refused", id="refused"),
+        pytest.param(-BAD, ModelError, "Model 'm' failed: ZeroDivisionError('a bug')", id="a bug of the model"),
+    ],
 )
-async def test_one_bad_request_fails_alone(batcher, bad, error):
+async def test_one_bad_request_fails_alone(batcher, bad, error, message):
     made = batcher()
     values = [*range(6), bad, *range(6)]
     answers = await asyncio.gather(*(twice(made, value) for value in values), return_exceptions=True)
-    assert type(answers.pop(6)) is error
+    failed = answers.pop(6)
+    assert (type(failed), str(failed)) == (error, message)
     assert answers == [[2 * i] for i in [*range(6), *range(6)]]
 
 
@@ -288,7 +293,7 @@ async def test_a_full_queue_refuses_immediately(batcher, model):
     await model.wait_until_running()
     waiting = asyncio.create_task(twice(made, 1, 2, 3))
     await queued(made, 3)
-    with pytest.raises(OverloadedError, match="3 rows waiting, and at most 4 may"):
+    with pytest.raises(OverloadedError, match=r"^Model 'm' has 3 rows waiting, and at most 4 may; try again later\.$"):
         await twice(made, 4, 5)
     last = asyncio.create_task(twice(made, 4))
     await queued(made, 4)
@@ -347,9 +352,9 @@ async def test_a_deadline_ends_waiting_and_running(batcher, model):
     with pytest.raises(DeadlineExceededError):
         await twice(made, 2, deadline=time.monotonic() + 0.05)
     assert made.waiting_rows == 0, "it has left the queue"
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(DeadlineExceededError, match="Model 'm' had no answer"):
         await running
-    with pytest.raises(DeadlineExceededError):
+    with pytest.raises(DeadlineExceededError, match="Model 'm' had no answer"):
         await twice(made, 3, deadline=time.monotonic())
     model.gate.set()
     assert await twice(made, 4) == [8]
@@ -379,7 +384,7 @@ async def test_closing_finishes_queued_requests(batcher, model):
     await queued(made, 5)
     closing = asyncio.create_task(asyncio.to_thread(made.close))
     await becomes(lambda: made._closing)
-    with pytest.raises(UnloadingError):
+    with pytest.raises(UnloadingError, match="Model 'm' is being unloaded; try again"):
         await twice(made, 1)
     assert not closing.done()
     model.gate.set()
@@ -411,3 +416,222 @@ async def test_replicas_share_the_work(batcher):
     for model in models:
         model.gate.set()
     assert await asyncio.gather(*tasks) == [[2], [4]]
+
+
+@pytest.fixture
+def turns(monkeypatch):
+    """One entry for each turn of the event loop in which a batcher decides whether to wake a thread."""
+    calls = []
+    decide = Batcher._wake_worker
+
+    def counted(batcher, loop):
+        calls.append(batcher.waiting_rows)
+        decide(batcher, loop)
+
+    monkeypatch.setattr(Batcher, "_wake_worker", counted)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("last", "arrivals", "waiting"),
+    [
+        pytest.param(1, [1], [1], id="a lone request"),
+        pytest.param(3, [3], [3], id="as many as in the last batch"),
+        pytest.param(3, [2], [2, 2], id="fewer, and no more in the next turn"),
+        pytest.param(3, [1, 1, 1], [1, 2, 3], id="one in each turn, until there are as many"),
+        pytest.param(9, [1, 1, 1, 1, 1], [1, 2, 3, 4, 5], id="one in each turn, until the maximum of turns"),
+    ],
+)
+async def test_turns_of_the_loop_before_a_thread_is_woken(batcher, model, turns, monkeypatch, last, arrivals, waiting):
+    monkeypatch.setattr("service.batching.batcher.MAX_TURNS", 4)
+    made = batcher()
+    model.gate.clear()
+    running = [asyncio.create_task(twice(made, i)) for i in range(last)]
+    await model.wait_until_running()
+    assert turns == [last]
+    turns.clear()
+
+    async def arrive(turn):
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        return await twice(made, turn)
+
+    arriving = [asyncio.create_task(arrive(turn)) for turn, count in enumerate(arrivals) for _ in range(count)]
+    await becomes(lambda: len(turns) >= len(waiting))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert turns == waiting
+    model.gate.set()
+    await asyncio.gather(*running, *arriving)
+    assert [size for size, _ in model.batches] == [last, sum(arrivals)]
+
+
+async def test_after_a_short_run_the_next_requests_of_answered_clients_join_the_waiting_ones(batcher, model, clock):
+    made = batcher(clock=clock)
+
+    async def client():
+        return [await twice(made, 1), await twice(made, 2)]
+
+    model.gate.clear()
+    answered = asyncio.create_task(client())
+    await model.wait_until_running()
+    waiting = asyncio.create_task(twice(made, 3))
+    await queued(made, 1)
+    model.gate.set()
+    assert [await answered, await waiting] == [[[2], [4]], [6]]
+    assert [size for size, _ in model.batches] == [1, 2]
+
+
+@pytest.mark.parametrize("duration_s", [LONG_RUN_S, 1.0])
+async def test_after_a_long_run_waiting_requests_run_without_the_loop(batcher, model, clock, duration_s):
+    clock.now_s = 0.0
+
+    def run(inputs, outputs):
+        answer = model(inputs, outputs)
+        clock.now_s += duration_s
+        return answer
+
+    made = batcher(run, clock=clock)
+    model.gate.clear()
+    first = asyncio.create_task(twice(made, 1))
+    await model.wait_until_running()
+    second = asyncio.create_task(twice(made, 2))
+    await queued(made, 1)
+    model.gate.set()
+    assert model.running.acquire(timeout=GENEROUS_S), "the event loop stands still meanwhile"
+    assert [await first, await second] == [[2], [4]]
+
+
+async def test_an_idle_replica_does_not_wait_for_a_helper(batcher, model, clock, monkeypatch):
+    with monkeypatch.context() as without_helpers:
+        without_helpers.setattr("service.batching.batcher.LONG_RUN_S", 1e6)
+        made = batcher(threads=2, clock=clock)
+        for value in (1, 2):
+            assert await twice(made, value) == [2 * value]
+            await model.wait_until_running()
+    model.gate.clear()
+    running = []
+    for i in range(2):
+        running.append(asyncio.create_task(twice(made, i)))
+        await model.wait_until_running()
+    model.gate.set()
+    await asyncio.gather(*running)
+    monkeypatch.setattr("service.batching.batcher.LONG_RUN_S", 1e6)
+    assert await twice(made, 3) == [6], "neither thread of the replica runs any more"
+
+
+async def test_the_second_batch_of_a_turn_runs_on_an_idle_replica(batcher):
+    models = [Model(), Model()]
+    for model in models:
+        model.gate.clear()
+    made = batcher(*models, max_batch_size=1)
+    tasks = [asyncio.create_task(twice(made, i)) for i in (1, 2)]
+    for model in models:
+        await model.wait_until_running()
+    for model in models:
+        model.gate.set()
+    assert await asyncio.gather(*tasks) == [[2], [4]]
+
+
+async def test_a_closed_loop_does_not_delay_the_requests_of_another(batcher, model, clock):
+    made = batcher(clock=clock)
+    model.gate.clear()
+
+    async def end_during_the_run():
+        task = asyncio.create_task(twice(made, 1))
+        await model.wait_until_running()
+        assert not task.done()
+
+    await asyncio.to_thread(asyncio.run, end_during_the_run())
+    waiting = asyncio.create_task(twice(made, 2))
+    await queued(made, 1)
+    model.gate.set()
+    assert await waiting == [4]
+
+
+async def test_the_errors_of_all_parts_are_retrieved(batcher, model, clock):
+    """Otherwise the event loop logs that nobody has retrieved them."""
+    logged = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: logged.append(context["message"]))
+
+    def run(inputs, outputs):
+        clock.now_s += 1  # a long run: the thread does not wait for the loop
+        return model(inputs, outputs)
+
+    made = batcher(run, max_batch_size=2, clock=clock)
+    model.gate.clear()
+    large = asyncio.create_task(twice(made, BAD, 1, BAD, 2))
+    await model.wait_until_running()
+    last = asyncio.create_task(twice(made, 3))
+    await queued(made, 3)
+    model.gate.set()
+    for _ in range(2):
+        assert model.running.acquire(timeout=GENEROUS_S), "the event loop stands still until both parts have failed"
+    with pytest.raises(RejectedByModelError):
+        await large
+    assert await last == [6]
+    del large
+    gc.collect()
+    assert logged == []
+
+
+async def test_the_deadline_holds_for_a_request_that_runs_again_as_a_whole(batcher, clock):
+    def total(inputs, outputs):
+        clock.now_s += 10
+        return {output: inputs["x"].sum(keepdims=True) for output in outputs}
+
+    made = batcher(total, max_batch_size=2, clock=clock)
+    with pytest.raises(DeadlineExceededError):
+        await twice(made, *range(5), deadline=clock.now_s + 5)
+
+
+class Tracer:
+    """Records the rows of each request, and whether it is a part, when it is queued and when it is run."""
+
+    def __init__(self):
+        self.requests, self.runs = [], []
+
+    def queued(self, requests):
+        self.requests.append([(request.rows, request.is_part) for request in requests])
+
+    @contextmanager
+    def run(self, batch):
+        self.runs.append([(request.rows, request.is_part) for request in batch])
+        yield
+
+
+async def test_a_tracer_gets_every_queued_request_and_every_run(batcher, clock):
+    tracer = Tracer()
+    made = batcher(tracer=tracer, max_batch_size=3, clock=clock)
+    await twice(made, 1, 2, 3)
+    await twice(made, 1, 2, 3, 4)
+    with pytest.raises(DeadlineExceededError):
+        await twice(made, 5, deadline=clock.now_s)
+    assert tracer.requests == [[(3, False)], [(3, True), (1, True)]]
+    assert tracer.runs == [[(3, False)], [(3, True)], [(1, True)]]
+
+
+@pytest.mark.parametrize(("given", "counted"), [(7, 7), (None, 1)])
+async def test_rows_of_a_request_whose_inputs_do_not_show_them(batcher, model, given, counted):
+    made = batcher()
+    model.gate.clear()
+    running = asyncio.create_task(twice(made, 1))
+    await model.wait_until_running()
+    inputs = {"x": np.array([1, 2]), "limit": np.array(5)}
+    waiting = asyncio.create_task(made.submit(inputs, (TWICE,), rows=given, alone=True))
+    await queued(made, counted)
+    model.gate.set()
+    await running
+    assert (await waiting)[TWICE].tolist() == [2, 4]
+
+
+async def test_threads_have_names_and_do_not_keep_the_process_alive(batcher):
+    seen = []
+
+    def run(inputs, outputs):
+        seen.append(threading.current_thread())
+        return dict.fromkeys(outputs, inputs["x"] * 2)
+
+    await twice(batcher(run), 1)
+    assert seen[0].daemon
+    assert not seen[0].name.startswith("Thread-")

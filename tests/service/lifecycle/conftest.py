@@ -147,8 +147,10 @@ def start(models: Path, loader: FakeLoader, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("service.lifecycle.loader.give_back", lambda: None)
     started: list[Manager] = []
 
-    def start(wait: bool = True, **timing: Any) -> Manager:
-        manager = Manager(models, loader, timing=Timing(**{"poll_interval_ms": 10, "settle_ms": 0, "watch": False} | timing))
+    def start(wait: bool = True, **options: Any) -> Manager:
+        arguments = {name: options.pop(name) for name in ("models_config", "public_keys", "clock") if name in options}
+        timing = Timing(**{"poll_interval_ms": 10, "settle_ms": 0, "watch": False} | options)
+        manager = Manager(models, loader, timing=timing, **arguments)
         started.append(manager)
         manager.start()
         until(lambda: manager.settled or not wait)
