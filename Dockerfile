@@ -10,10 +10,10 @@ ENV HOME=/tmp \
     PATH=/opt/headserve/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# A new volume on /models or /runs gets the owner of the folder in the image.
+# A new volume on /models, /runs or /cache gets the owner of the folder in the image.
 RUN groupadd --gid 1000 headserve \
     && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin headserve \
-    && install --directory --owner 1000 --group 1000 /models /runs
+    && install --directory --owner 1000 --group 1000 /models /runs /cache
 
 # The environment has no pip of its own: the base image's pip installs into it.
 FROM base AS installer

@@ -45,6 +45,9 @@ from service.runtime.memory import tune_garbage_collection
 from service.runtime.model import load as load_model
 from service.server.tls import Tls
 from service.settings import Settings
+from service.trials.guard import Guard
+from service.trials.ledger import Ledger
+from service.trials.trials import Trials
 from service.types import ASGIApp
 
 if TYPE_CHECKING:  # OpenTelemetry's SDK is an extra
@@ -61,6 +64,7 @@ class _Parts:
 
     settings: Settings
     manager: Manager
+    guard: Guard
     visible: ServedModels
     keys: Keys | None
     tls: Tls | None
@@ -85,7 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.manager, app.state.settings, app.state.tls = parts.manager, parts.settings, parts.tls
-    app.state.rejections = parts.rejections
+    app.state.rejections, app.state.guard = parts.rejections, parts.guard
     for router in _routers(parts):
         app.include_router(router)
     generic = app.openapi
@@ -99,16 +103,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def _create_parts(settings: Settings) -> _Parts:
-    timing = Timing(settings.poll_interval_ms, settings.settle_ms, settings.load_threads, settings.watch)
+    timing = Timing(
+        settings.poll_interval_ms, settings.settle_ms, settings.load_threads, settings.load_timeout_ms, settings.watch
+    )
     tracing = _tracing(settings)
     signers = settings.require_signature
     if signers is not None:
         read_public_keys(signers)  # so that an unusable file is reported once, not for every model
-    manager = Manager(settings.models, _loader(settings, tracing), settings.models_config, timing, signers)
+    prepare = _prepare(settings)
+    trials = Trials(settings.load_timeout_ms / 1000, settings.compute_threads) if settings.trials else None
+    guard = Guard(Ledger(settings.cache), trials, prepare)
+    load = _loader(settings, tracing, prepare)
+    manager = Manager(settings.models, load, settings.models_config, timing, signers, guard=guard)
     keys = None if settings.keys_file is None else Keys(settings.keys_file)
     return _Parts(
         settings=settings,
         manager=manager,
+        guard=guard,
         visible=manager if keys is None else AuthorizedManager(manager),
         keys=keys,
         tls=None if settings.tls_certificate is None else Tls(settings.tls_certificate, settings.tls_key),
@@ -163,9 +174,11 @@ def _lifespan(parts: _Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(parts.guard.start)
         await asyncio.to_thread(parts.manager.start)
         async with watching(parts.settings.poll_interval_ms / 1000, polled):
             yield
+        await asyncio.to_thread(parts.guard.stop)
         await asyncio.to_thread(parts.manager.stop)
         if parts.tracing is not None:  # after the last batches
             await asyncio.to_thread(parts.tracing.stop)
@@ -188,22 +201,31 @@ def _tracing(settings: Settings) -> "Tracing | None":
     return tracing_from_environment(package_version())
 
 
-def _loader(settings: Settings, tracing: "Tracing | None") -> Load:
-    """Return a function that loads a version; its first call imports TensorFlow."""
+def _prepare(settings: Settings) -> Callable[[], None]:
+    """Return a function that imports TensorFlow and configures its devices, once. For any thread."""
 
     @cache
-    def prepare() -> None:
+    def once() -> None:
         devices.configure(settings.gpu_memory_growth, settings.gpu_memory_limit_mb, settings.require_gpu)
         log.info("computing on", **devices.runtime())
         tune_garbage_collection()
 
-    def load(name: str, version: int, folder: Path, options: ModelOptions) -> Loaded:
+    def prepare() -> None:
         with preparing:
-            prepare()
+            once()
+
+    preparing = threading.Lock()
+    return prepare
+
+
+def _loader(settings: Settings, tracing: "Tracing | None", prepare: Callable[[], None]) -> Load:
+    """Return a function that loads a version."""
+
+    def load(name: str, version: int, folder: Path, options: ModelOptions) -> Loaded:
+        prepare()
         tracer = None if tracing is None else tracing.of(name, version)
         return load_model(name, version, folder, options, native.decode, settings.compute_threads, tracer)
 
-    preparing = threading.Lock()
     return load
 
 

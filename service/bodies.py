@@ -93,10 +93,7 @@ class Body:
         return self._encoding is not None or len(self._data) >= LARGE_BYTES
 
     def take(self) -> bytes:
-        """Return the decompressed body and drop it, so that a request in a queue keeps no body in memory.
-
-        Raises BodyTooLargeError, UnsupportedEncodingError, RequestError.
-        """
+        """Return the decompressed body and drop it, so that a queued request keeps none. Raises RequestError."""
         data, self._data = self._data, b""
         if self._encoding is not None:
             data = decompressed(data, self._encoding.decode("latin-1"), self._bodies.max_bytes)
@@ -104,10 +101,7 @@ class Body:
         return data
 
     def reserve_arrays(self, array_bytes: int) -> None:
-        """Reserve the size of the decoded arrays, or of the text if it is larger: arrays of strings only have pointers to it.
-
-        Raises OverloadedError.
-        """
+        """Reserve the size of the arrays, or of the text if it is larger: strings are pointers. Raises OverloadedError."""
         self.reserve(max(array_bytes, self._decompressed_bytes))
 
     def reserve(self, size_bytes: int) -> None:
@@ -165,10 +159,7 @@ def _decode(work: Callable[[], T]) -> T:
 
 
 class WhileConnected:
-    """Context manager that cancels its block when the client disconnects, and then raises ClientDisconnect.
-
-    The body of the request must have been received completely.
-    """
+    """Cancels its block when the client disconnects after the whole body was received, and then raises ClientDisconnect."""
 
     __slots__ = ("_disconnected", "_receive", "_task", "_timer", "_watcher")
 
@@ -200,10 +191,7 @@ class WhileConnected:
 
 
 def decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Return the decompressed body; `encoding` is the value of `Content-Encoding`: one encoding, or an empty string.
-
-    Raises BodyTooLargeError, UnsupportedEncodingError, and RequestError for a body that is not in this encoding.
-    """
+    """Return the decompressed body; `encoding` is the value of `Content-Encoding`, or empty. Raises RequestError."""
     name = encoding.strip().lower()
     if name in ("", "identity"):
         return body

@@ -1,42 +1,4 @@
-"""The tree of errors; a class carries its HTTP status, its stable code and its title.
-
-    HeadserveError                      500  internal_error
-    ├── ConfigError                     500  bad_config           at start only: never sent to a client
-    ├── RequestError                    400  bad_request
-    │   ├── BrokenJsonError             400  broken_json
-    │   ├── BodyTooLargeError           413  body_too_large
-    │   ├── UnauthorizedError           401  unauthorized
-    │   ├── ForbiddenError              403  forbidden
-    │   │   └── InsufficientScopeError  403  insufficient_scope   the key does not permit this
-    │   ├── UnsupportedFeatureError     501  unsupported_feature  part of the protocol, but not of this server
-    │   ├── UnknownPathError            404  unknown_path
-    │   ├── WrongMethodError            405  wrong_method
-    │   ├── UnsupportedEncodingError    415  unsupported_encoding
-    │   ├── UnknownModelError           404  unknown_model
-    │   ├── UnknownVersionError         404  unknown_version
-    │   ├── UnknownLabelError           404  unknown_label
-    │   └── InvalidRequestError         422  invalid_request      well-formed, but this model cannot answer it
-    │       ├── UnknownHeadError        422  unknown_head
-    │       ├── UnknownKeyError         422  unknown_key
-    │       ├── UnsupportedTypeError    422  unsupported_type
-    │       ├── TooManyRowsError        422  too_many_rows
-    │       ├── RejectedByModelError    422  rejected_by_model    TensorFlow refused these values
-    │       └── InvalidInputError       422  invalid_input
-    │           ├── UnknownInputError   422  unknown_input
-    │           ├── MissingInputError   422  missing_input
-    │           ├── WrongTypeError      422  wrong_type
-    │           ├── WrongShapeError     422  wrong_shape          also ragged lists
-    │           ├── OutOfRangeError     422  out_of_range
-    │           └── NoRowsError         422  no_rows
-    ├── UnavailableError                503  unavailable          the same request may succeed later
-    │   ├── NotAvailableError           503  not_available        loading, or a label's version is not served
-    │   ├── OverloadedError             429  overloaded           the model's queue or the memory for bodies is full
-    │   ├── RateLimitedError            429  rate_limited         the key's rate limit is used up
-    │   ├── UnloadingError              503  unloading            the version is being unloaded
-    │   └── DeadlineExceededError       504  deadline_exceeded    no answer within the request's time
-    └── ModelError                      500  model_error          the model failed, not the request
-        ├── ModelLoadError              503  model_failed
-        └── OutOfMemoryError            503  out_of_memory
+"""The errors of the server; a class carries its HTTP status, its stable code and its title. docs/errors.md shows the tree.
 
 A message states what was expected, what came, and the likely fix. `details` are the same facts for programs: they become
 members of the response beside `detail`. Errors of a connection, before there is a request, are in `service.server.rejections`.

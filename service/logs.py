@@ -22,10 +22,8 @@ for line in sys.stdin.buffer:
 
 @contextmanager
 def without_lines(*beginnings: str) -> Iterator[None]:
-    """Drop lines on stderr with these beginnings, also those of C++ libraries, which bypass Python's logging.
-
-    Another process filters the lines, so that the last ones are written even if a library aborts this process.
-    """
+    """Drop lines on stderr with these beginnings, also those of C++ libraries, which bypass Python's logging."""
+    # In another process, so that the last lines are written even if a library aborts this one.
     command = [sys.executable, "-ISc", _DROP_LINES, *beginnings]
     with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as lines:  # noqa: S603
         stderr = os.dup(2)
@@ -76,24 +74,16 @@ def configure(level: str, log_format: Literal["auto", "json", "console"]) -> Non
 
 def _printable(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     """Escape characters that would break the line or move a terminal's cursor: paths and names come from clients."""
-    return {name: _escaped(value, _in_python) if isinstance(value, str) else value for name, value in event.items()}
+    return {name: _escaped(value, ascii) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def _dumps(event: Any, **options: Any) -> str:
     """Return JSON of printable characters only; `json` keeps some control characters and lone surrogates."""
-    return _escaped(json.dumps(event, ensure_ascii=False, **options), _in_json)
+    return _escaped(json.dumps(event, ensure_ascii=False, **options), json.dumps)
 
 
-def _escaped(text: str, escape: Callable[[str], str]) -> str:
-    """Return the text with every unprintable character replaced by `escape(character)`."""
+def _escaped(text: str, quote: Callable[[str], str]) -> str:
+    """Return the text with every unprintable character as `quote` writes it, without the quotes."""
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else escape(char) for char in text)
-
-
-def _in_python(char: str) -> str:
-    return char.encode("unicode_escape").decode()
-
-
-def _in_json(char: str) -> str:
-    return json.dumps(char)[1:-1]
+    return "".join(char if char.isprintable() else quote(char)[1:-1] for char in text)

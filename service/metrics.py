@@ -1,14 +1,11 @@
 """The metrics that `GET /metrics` returns in Prometheus' format.
 
-    Statistics (one for each loaded version) ──→ Metrics ──→ registry ──→ text
-    Manager's statuses, rejections, devices ──↗
-
 Requests only increment plain counters. These become metrics when the endpoint is called, with the labels of the served models,
 so that a client cannot add labels.
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -125,10 +122,6 @@ class Metrics(Collector):
         encode, media_type = choose_encoder(accept)
         return encode(self.registry), media_type
 
-    def describe(self) -> Iterable[Family]:
-        """Return the metrics without samples."""
-        return _Page().families.values()
-
     def collect(self) -> Iterable[Family]:
         """Return the metrics with their samples, for the versions that are on disk or served now."""
         page = _Page()
@@ -148,7 +141,7 @@ class _Page:
     """The metrics of one scrape while they are written."""
 
     def __init__(self) -> None:
-        self.families = {it.name: _KINDS[it.kind](it.name, it.help, labels=it.labels) for it in FAMILIES}
+        self.families: dict[str, Any] = {it.name: _KINDS[it.kind](it.name, it.help, labels=it.labels) for it in FAMILIES}
 
     def version(self, labels: tuple[str, str], statuses: list[VersionStatus]) -> None:
         """Add a version. While it is reloaded it has two statuses, which have the same numbers of loads and failures."""
@@ -211,14 +204,10 @@ class _Page:
             self._put("headserve_unsure_total", labels, head.unsure)
 
     def _put(self, name: str, labels: tuple[str, ...], value: float) -> None:
-        family = self.families[name]
-        if isinstance(family, CounterMetricFamily | GaugeMetricFamily):
-            family.add_metric(_texts(labels), float(value))
+        self.families[name].add_metric(_texts(labels), float(value))
 
     def _fill(self, name: str, labels: tuple[str, ...], histogram: Histogram) -> None:
-        family = self.families[name]
-        if isinstance(family, HistogramMetricFamily):
-            family.add_metric(_texts(labels), histogram.buckets, histogram.sum)
+        self.families[name].add_metric(_texts(labels), histogram.buckets, histogram.sum)
 
 
 def _texts(labels: tuple[str, ...]) -> list[str]:

@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     """Scan immediately when the operating system reports a change; works on local disks only."""
     load_threads: Positive = 1
     """Number of versions loaded at the same time."""
+    load_timeout_ms: Positive = 300_000
+    """Maximum duration of each step of loading a version: trial, loading, warm-up."""
+    trials: bool = True
+    """Load every new version in a process with limits first, so that it cannot end the server."""
+    cache: Path = Field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headserve")
+    """Folder for what the server remembers of versions, such as the results of their trials. Default: ~/.cache/headserve."""
     drain_delay_ms: NotNegative = 1000
     """Time after SIGTERM in which the server still answers new requests while /readyz is 503."""
     drain_timeout_ms: NotNegative = 30_000

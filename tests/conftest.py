@@ -2,6 +2,7 @@
 
 import logging
 import os
+import tempfile
 from collections.abc import Iterator
 
 import hypothesis
@@ -9,6 +10,9 @@ import pytest
 import structlog
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Servers of tests remember nothing for other servers, and load without trials, except in tests that are about these.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="headserve-tests-")
+os.environ["HEADSERVE_TRIALS"] = "false"
 
 # No test is about time: on a busy machine, any example may take long.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)

@@ -31,11 +31,7 @@ class _Window:
 
 
 class RateLimiter:
-    """Counts the requests of each key in fixed windows of time. For use in the event loop only: it has no lock.
-
-    Attributes:
-        windows: for keys and limits that are in force; at most one for each key.
-    """
+    """Counts the requests of each key in fixed windows of time. For use in the event loop only: it has no lock."""
 
     def __init__(self, ring: KeyRing, clock: Callable[[], float] = time.monotonic) -> None:
         self._ring = ring
@@ -67,26 +63,26 @@ class RateLimiter:
         self.windows = {owner: window for owner, window in self.windows.items() if owner in in_force}
 
 
+@dataclass(frozen=True, eq=False)
 class Gate:
     """ASGI middleware that forwards a request if its path is open or `check` raises no error; otherwise it sends the error."""
 
-    def __init__(self, app: ASGIApp, check: Callable[[Scope], None], rejections: Rejections):
-        self._app = app
-        self._check = check
-        self._rejections = rejections
+    app: ASGIApp
+    check: Callable[[Scope], None]
+    rejections: Rejections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the request, or reject it."""
         if scope["type"] != "lifespan" and scope["path"] not in OPEN:
             try:
-                self._check(scope)
+                self.check(scope)
             except HeadserveError as error:
                 protocol = current.get().protocol
                 status, response = error_response(error, protocol, scope["path"])
-                self._rejections.add("", protocol.name, status)
+                self.rejections.add("", protocol.name, status)
                 await send_response(status, response, send)
                 return
-        await self._app(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def key_check(ring: KeyRing) -> Callable[[Scope], None]:
@@ -112,8 +108,7 @@ def may_predict(model: str) -> None:
     """Check that the caller may predict with the model. Raises InsufficientScopeError."""
     key = current_key()
     key.permit("predict")
-    if not key.sees(model):
-        raise key.not_for(model)
+    key.permit_model(model)
 
 
 def _check_one_key(scope: Scope, request: RequestContext) -> None:

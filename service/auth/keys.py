@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Literal, NamedTuple, TypeAlias, get_args
@@ -80,20 +80,17 @@ class Key:
         """Return whether the key is for this model."""
         return self.models is None or model in self.models
 
-    def not_for(self, model: str) -> InsufficientScopeError:
-        """Return the error for a model that the key does not permit; it does not reveal whether the model exists."""
-        return InsufficientScopeError(f"This key is not for the model {cut(model)!r}.")
+    def permit_model(self, model: str) -> None:
+        """Raise InsufficientScopeError unless the key is for the model; the error does not reveal whether the model exists."""
+        if not self.sees(model):
+            raise InsufficientScopeError(f"This key is not for the model {cut(model)!r}.")
 
 
 _NOBODY = Key("", "", bytes(hashlib.sha256().digest_size), frozenset())
 
 
 class KeyRing:
-    """The API keys that the server accepts.
-
-    Attributes:
-        keys: a new tuple after every `replace`.
-    """
+    """The API keys that the server accepts; `keys` is a new tuple after every `replace`."""
 
     keys: tuple[Key, ...]
     _by_id: Mapping[bytes, Key]

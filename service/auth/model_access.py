@@ -110,8 +110,7 @@ class AuthorizedManager:
 def _key_for(model: str) -> Key:
     """Return the key of the current request if it is for the model. The key's scope was checked before."""
     key = current_key()
-    if not key.sees(model):
-        raise key.not_for(model)
+    key.permit_model(model)
     return key
 
 
@@ -130,7 +129,6 @@ def _call(method: Callable[..., T], model: str, *arguments: object) -> T:
 
 
 def _filtered_future(method: Callable[[str], "Future[None]"], model: str) -> "Future[None]":
-    """Return the method's future if the key is for the model. An UnknownModelError names only models of the key."""
     key = _key_for(model)
     filtered: Future[None] = Future()
 

@@ -85,10 +85,7 @@ def list_models(server: Server) -> dict[str, Any]:
 
 
 def read_body(source: str, stdin: Any) -> dict[str, Any]:
-    """Return a request from JSON text, a file's name, or `-`: a whole request, a list of rows, or one row.
-
-    Raises RequestError.
-    """
+    """Return a request from JSON text, a file, or `-`: a whole request, a list of rows, or one row. Raises RequestError."""
     if source == "-":
         text = stdin.read()
     elif source.lstrip()[:1] in ("{", "["):

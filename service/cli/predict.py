@@ -53,9 +53,8 @@ def print_predictions(console: Console, answer: Mapping[str, Any]) -> None:
     rows = max((len(value) for keys in predictions.values() for value in keys.values() if isinstance(value, list)), default=1)
     shown = min(rows, MAX_ROWS)
     more = f"; the first {shown} of {rows} rows" if rows > shown else ""
-    table = Table(title=f"{answer['model']}, version {answer['version']}{more}", title_justify="left")
-    for column in ("head", "key", *(f"row {row}" for row in range(shown))):
-        table.add_column(column)
+    columns = ("head", "key", *(f"row {row}" for row in range(shown)))
+    table = Table(*columns, title=f"{answer['model']}, version {answer['version']}{more}", title_justify="left")
     for head, keys in predictions.items():
         for key, value in keys.items():
             cells = value[:shown] if isinstance(value, list) else [value]

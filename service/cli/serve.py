@@ -76,10 +76,7 @@ def _serve(settings: Settings) -> None:
 
 @contextmanager
 def _exit_on_signals() -> Iterator[None]:
-    """Exit with status 0 on SIGTERM and SIGINT, until `service.server.run` installs its own handlers.
-
-    Without a handler, the first process of a container ignores these signals.
-    """
+    """Exit with status 0 on SIGTERM and SIGINT: without a handler, the first process of a container ignores them."""
     before = {number: signal.signal(number, lambda *_: os._exit(0)) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

@@ -1,7 +1,5 @@
 """Counts of each version: requests, runs and answers, for `/metrics` and the statistics of `/v2`.
 
-    request, run ──→ sample (an append to a list) ──→ many at a time, with NumPy ──→ Counts ──→ readers
-
 Counting each request when it ends costs more than the request itself: threads would wait for each other's locks and work on
 small arrays. Therefore samples are collected and counted many at a time; a reader first counts the remaining ones.
 """

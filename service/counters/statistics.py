@@ -40,9 +40,7 @@ class RequestSample(NamedTuple):
         api: its protocol.
         status: the HTTP status of the answer, or `HUNG_UP`.
         outputs: the selected outputs; empty if the request could not be decoded.
-        decode_ns: time to decode the request.
-        infer_ns: time in the queue and in the model.
-        encode_ns: time to encode the answer.
+        decode_ns, infer_ns, encode_ns: times to decode it, in the queue and in the model, and to encode the answer.
         queue_full: whether it was rejected because the queue was full.
     """
 
@@ -61,9 +59,7 @@ class BatchSample(NamedTuple):
     Attributes:
         rows: number of rows, without padding.
         queue_ns: time that each request, or part of a large one, was in the queue.
-        input_ns: time to stack the inputs.
-        infer_ns: time to compute.
-        output_ns: time to split the outputs.
+        input_ns, infer_ns, output_ns: times to stack the inputs, to compute, and to split the outputs.
     """
 
     rows: int
@@ -177,10 +173,7 @@ class Statistics:
     def batch(self, sample: BatchSample, answers: Iterable[Mapping[Output, Array]] = ()) -> None:
         """Add a run that has succeeded.
 
-        Args:
-            sample: its rows and timings.
-            answers: its outputs without padding: all rows in one mapping if all requests selected the same outputs, else one
-                mapping for each request.
+        `answers` are its outputs without padding: all rows in one mapping if all requests selected the same, else one for each.
         """
         counted = [{output: answer[output] for output in self._outputs if output in answer} for answer in answers]
         self._runs.append((sample, counted))

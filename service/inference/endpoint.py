@@ -1,14 +1,4 @@
-"""Answers the prediction requests of every protocol, in front of FastAPI.
-
-    match the path        service.protocols.protocol, in the outermost middleware
-    permit the model      service.auth.gate.may_predict, if the server has keys
-    read the body         service.bodies
-    acquire the version   service.lifecycle.manager
-    decode and check      the protocol's codec, so that a bad request fails alone
-    compute in a batch    service.batching.batcher
-    encode                the codec, then a content encoding
-    count                 service.counters
-    send                  service.protocols.protocol
+"""Answers the prediction requests of every protocol, in front of FastAPI; CONTRIBUTING.md lists the steps of a request.
 
 FastAPI's routing, request and response objects would cost more than decoding, batching and encoding one row together.
 """
@@ -16,6 +6,7 @@ FastAPI's routing, request and response objects would cost more than decoding, b
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -49,43 +40,28 @@ _TIMEOUT = TIMEOUT_HEADER.lower().encode()
 log = structlog.get_logger("headserve.app")
 
 
+@dataclass(frozen=True, eq=False)
 class InferenceEndpoint:
     """ASGI middleware that answers prediction requests and forwards all others.
 
-    Args:
-        app: the wrapped application.
-        manager: the models.
-        bodies: limits of request bodies.
-        request_timeout_ms: time limit of a request that has none of its own.
-        max_rows: maximum rows of one request.
-        rejections: counts the requests that got no version; the others count with their version.
-        permit: raises if the caller may not predict with that model; None if everybody may.
+    `request_timeout_ms` is for requests without a limit of their own. `rejections` counts those that get no version. `permit`
+    raises if the caller may not predict with the model; None if everybody may.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        manager: ServedModels,
-        bodies: Bodies,
-        request_timeout_ms: int,
-        max_rows: int,
-        rejections: Rejections,
-        permit: Callable[[str], None] | None = None,
-    ):
-        self._app = app
-        self._manager = manager
-        self._bodies = bodies
-        self._request_timeout_ms = request_timeout_ms
-        self._max_rows = max_rows
-        self._rejections = rejections
-        self._permit = permit
+    app: ASGIApp
+    manager: ServedModels
+    bodies: Bodies
+    request_timeout_ms: int
+    max_rows: int
+    rejections: Rejections
+    permit: Callable[[str], None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a prediction request, or forward the request."""
         if scope["type"] != "http" or (match := (request := current.get()).match) is None:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
-        path, body, status = scope["path"], Body(self._bodies), HUNG_UP
+        path, body, status = scope["path"], Body(self.bodies), HUNG_UP
         try:
             try:
                 response = await self._respond(request, match, receive, body)
@@ -99,23 +75,23 @@ class InferenceEndpoint:
                 status, response = error_response(unexpected(), request.protocol, path)
             finally:
                 if not request.end(status):
-                    model = match.model if self._manager.knows(match.model) else ""
-                    self._rejections.add(model, request.protocol.name, status)
+                    model = match.model if self.manager.knows(match.model) else ""
+                    self.rejections.add(model, request.protocol.name, status)
             await send_response(status, response, send)
         finally:
             body.release()
 
     async def _respond(self, request: RequestContext, match: Match, receive: Receive, body: Body) -> Encoded:
         """Return the response to a prediction request. Raises HeadserveError, ClientDisconnect."""
-        if self._permit is not None:
-            self._permit(match.model)
+        if self.permit is not None:
+            self.permit(match.model)
         request.model = match.model
         protocol, headers = request.protocol, request.headers
         version = None if match.version is None else protocol.version_number(match.version)
         codec = match.path.codec(headers)
-        deadline = deadline_of(headers, protocol.timeout_ms or self._request_timeout_ms)
+        deadline = deadline_of(headers, protocol.timeout_ms or self.request_timeout_ms)
         await body.read(receive, headers)
-        with WhileConnected(receive), self._manager.acquire(match.model, version, match.label) as loaded:
+        with WhileConnected(receive), self.manager.acquire(match.model, version, match.label) as loaded:
             request.acquired(loaded)
             response = await self._predict(request, loaded, codec, body, deadline)
         encodings = headers.get(b"accept-encoding")
@@ -131,10 +107,10 @@ class InferenceEndpoint:
         body.reserve_arrays(nbytes(decoded.inputs))  # of a small body, too: inputs that it leaves out are filled in
         request.decoded(decoded)
         rows = rows_of(decoded.inputs)
-        if rows is not None and rows > self._max_rows:
+        if rows is not None and rows > self.max_rows:
             raise TooManyRowsError(
-                f"Expected at most {self._max_rows} rows, but got {rows}; send fewer at once, or raise HEADSERVE_MAX_ROWS.",
-                max_rows=self._max_rows,
+                f"Expected at most {self.max_rows} rows, but got {rows}; send fewer at once, or raise HEADSERVE_MAX_ROWS.",
+                max_rows=self.max_rows,
             )
         request.rows = rows
         if decoded.deadline is not None:
@@ -174,7 +150,6 @@ async def _decoded_in_thread(codec: Codec, body: Body, spec: ModelSpec, deadline
 
 
 async def _compressed(response: Encoded, encodings: bytes) -> Encoded:
-    """Return a large response in a content encoding that the client accepts."""
     size = response.size
     encoding = preferred_encoding(encodings.decode("latin-1")) if size >= COMPRESS_FROM_BYTES else None
     if encoding is None:

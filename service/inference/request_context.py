@@ -17,8 +17,6 @@ class RequestContext:
 
     Attributes:
         id: value of `X-Request-Id`.
-        headers: of the request.
-        protocol: the protocol of the request's path.
         match: the prediction path that the request matches; None if the request is not a prediction.
         key: the `service.auth.keys.Key` of the caller; None without keys and on open paths.
         trace: the `service.tracing.tracing.RequestTrace`; None if the request is not recorded.

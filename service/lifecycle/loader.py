@@ -1,17 +1,20 @@
 """Verifies, loads and unloads versions in separate threads, so that nothing else waits for it."""
 
+import math
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import structlog
 
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, UnavailableError
 from service.lifecycle.disk import stamp
 from service.lifecycle.record import Outcome, Record
-from service.lifecycle.served_models import Loaded, State
+from service.lifecycle.served_models import Loaded, Mark, State
 from service.models.card import Card, read_card
 from service.models.options import ModelOptions
 from service.models.signing import VersionFiles, check
@@ -21,6 +24,10 @@ from service.runtime.saved_model import BINARY, TEXT
 Load: TypeAlias = Callable[[str, int, Path, ModelOptions], Loaded]
 """Name, version, folder and options → the version in memory. Blocks; raises ModelLoadError or whatever TensorFlow raises."""
 
+TRIALS_AHEAD = 3
+"""Versions that are verified or tried out while others load: a trial that takes long keeps the next version waiting later."""
+MAX_ABANDONED = 8
+"""Loads that never return before no further one is begun: each keeps a thread, and what it has allocated."""
 GUARDED_FOLDERS = ("assets", "variables")
 """Folders from which a graph may read files; a card that lists files must list all files in them."""
 DECIDED_BY_FILES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
@@ -31,70 +38,125 @@ TRANSIENT_CODES = frozenset({1, 2, 4, 7, 8, 10, 13, 14})
 log = structlog.get_logger("headserve.lifecycle")
 
 
-class Loader:
-    """Loads and unloads versions in a pool of threads, and calls `changed` after each step.
+class Guard(Protocol):
+    """Decides whether a version may be loaded, as `service.trials.guard.Guard` does."""
 
-    With a file of `public_keys`, only versions that one of the keys has signed are loaded.
+    def admit(
+        self, model: str, version: int, options: ModelOptions, files: VersionFiles, on_trial: Callable[[], None], *, again: bool
+    ) -> Mark:
+        """Return the mark of a version that may be loaded. Blocks; raises ModelLoadError for any other."""
+
+
+class Loader:
+    """Loads and unloads versions, each in a thread of its own, and calls `changed` after each step.
+
+    Args:
+        load: loads a version.
+        threads: number of versions that load at a time.
+        changed: called after each step.
+        public_keys: PEM file; only versions that one of the keys has signed are loaded. None: signatures are not required.
+        guard: decides whether a version may be loaded; None: every one may be.
+        timeout_s: how long a step of a load may take before it is abandoned.
+        clock: seconds, of which differences are taken.
     """
 
-    def __init__(self, load: Load, threads: int, changed: Callable[[], None], public_keys: Path | None = None):
-        self.threads = threads
+    def __init__(
+        self,
+        load: Load,
+        threads: int,
+        changed: Callable[[], None],
+        public_keys: Path | None = None,
+        *,
+        guard: Guard | None = None,
+        timeout_s: float = math.inf,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.at_a_time = threads if guard is None else threads + TRIALS_AHEAD
+        """Number of versions that may be busy: verified, tried, loaded or warmed up."""
         self._public_keys = public_keys
         self._load = load
+        self._guard = guard
+        self._timeout_s = timeout_s
+        self._clock = clock
         self._changed = changed
-        # One thread more than versions load at a time, so that memory is freed also while a large version loads.
-        # They keep the normal priority: TensorFlow's own threads, which they start, would inherit a lower one.
-        self._pool = ThreadPoolExecutor(threads + 1, thread_name_prefix="loader")
+        self._places = threading.Semaphore(threads)
+        self._attempts: list[_Attempt] = []
 
     def load(self, record: Record) -> None:
-        """Verify, load and warm up a version in the background."""
+        """Verify, try out, load and warm up a version in the background."""
         record.begin_load()
-        self._pool.submit(self._run_load, record)
+        attempt = _Attempt(record, self._clock)
+        self._attempts = [*(other for other in self._attempts if not other.ended), attempt]
+        if sum(other.abandoned for other in self._attempts) >= MAX_ABANDONED:
+            error = f"{MAX_ABANDONED} loads have not returned, and a thread cannot be ended; restart the server to load others."
+            attempt.end(_failed(record, ModelLoadError(error, transient=True)))
+            self._changed()
+        else:
+            _start(self._run_load, attempt)
+
+    def abandon_overdue(self) -> None:
+        """Fail the versions of which a step takes too long. Called by the thread that owns the records."""
+        for attempt in self._attempts:
+            if attempt.step_s > self._timeout_s and (place := attempt.abandon()) is not None:
+                record = attempt.record
+                error = f"It was {record.state} for more than {self._timeout_s:g} s (--load-timeout-ms)."
+                record.outcome = _failed(record, ModelLoadError(error))
+                if place:
+                    self._places.release()
 
     def unload(self, record: Record) -> None:
         """Close a version and free its memory in the background."""
-        self._pool.submit(self._run_unload, record)
+        _start(self._run_unload, record)
 
     def stop(self) -> None:
-        """Begin no further work; running work is not waited for."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Begin no further step; running steps are not waited for."""
+        for attempt in self._attempts:
+            attempt.abandon()
 
-    def _run_load(self, record: Record) -> None:
+    def _run_load(self, attempt: "_Attempt") -> None:
         before = resident_bytes()
+        outcome = Outcome()
         try:
             with load_tuning.active():
-                self._load_and_warm_up(record)
+                self._load_and_warm_up(attempt)
+        except _AbandonedError:
+            pass
         except Exception as failure:
-            self._discard(record)
-            record.outcome = _failed(record, failure)
-        else:
-            record.resident_bytes = max(resident_bytes() - before, 0)
-            record.outcome = Outcome()
+            attempt.discard()
+            outcome = _failed(attempt.record, failure)
+        if attempt.end(outcome, max(resident_bytes() - before, 0)):
+            self._places.release()
         self._changed()
 
-    def _load_and_warm_up(self, record: Record) -> None:
-        folder = record.disk.folder
+    def _load_and_warm_up(self, attempt: "_Attempt") -> None:
+        record = attempt.record
+        folder, name, version = record.disk.folder, record.disk.model, record.id.version
         before = stamp(folder)
-        verify(folder, self._public_keys)
-        record.enter(State.LOADING)
+        files = verify(folder, self._public_keys)
+        if self._guard is not None:
+            on_trial, again = partial(self._begin_trial, attempt), record.by_hand
+            attempt.mark = self._guard.admit(name, version, record.options, files, on_trial, again=again)
+        attempt.pause()
+        self._places.acquire()
+        attempt.enter(State.LOADING, has_place=True)
         self._changed()
-        record.loaded = self._load(record.disk.model, record.id.version, folder, record.options)
-        record.enter(State.WARMING)
+        attempt.hold(self._load(name, version, folder, record.options))
+        attempt.enter(State.WARMING, has_place=True)
         self._changed()
-        record.loaded.warm_up()
+        attempt.warm_up()
         if stamp(folder) != before:  # the files that were loaded may not be those that were verified
             raise ModelLoadError(
                 f"{folder} was changed while it was loaded; it is loaded again once it has settled. "
                 "Rename a version into place after it is written.",
                 transient=True,
             )
+        if attempt.mark is not None:
+            attempt.mark.loaded()
 
-    def _discard(self, record: Record) -> None:
-        if record.loaded is not None:
-            with suppress(Exception):  # the failed attempt is the error to report
-                record.loaded.close()
-            record.loaded = None
-            give_back()
+    def _begin_trial(self, attempt: "_Attempt") -> None:
+        attempt.enter(State.TRIAL)
+        attempt.pause()
+        self._changed()
 
     def _run_unload(self, record: Record) -> None:
         name, version = record.disk.model, record.id.version
@@ -103,11 +165,102 @@ class Loader:
                 record.loaded.close()
         except Exception:
             log.exception("model not closed", model=name, version=version)
-        record.loaded = record.handle = None
+        if record.mark is not None:
+            record.mark.free()
+        record.loaded = record.handle = record.mark = None
         give_back()
         log.info("model unloaded", model=name, version=version)
         record.outcome = Outcome()
         self._changed()
+
+
+class _AbandonedError(Exception):
+    """The attempt was abandoned; its thread ends."""
+
+
+class _Attempt:
+    """One load of a version: what its thread may still change in the record, and when its present step began."""
+
+    def __init__(self, record: Record, clock: Callable[[], float]):
+        self.record = record
+        self.mark: Mark | None = None
+        self.abandoned = False
+        self.ended = False
+        self._clock = clock
+        self._began_s = clock()
+        self._has_place = False
+        self._loaded: Loaded | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def step_s(self) -> float:
+        """Seconds since the present step began; negative while none runs."""
+        return -math.inf if self.ended or self.abandoned else self._clock() - self._began_s
+
+    def pause(self) -> None:
+        """Begin no step yet: the version waits, or is tried out, which has limits of its own. Raises _AbandonedError."""
+        with self._lock:
+            if self.abandoned:
+                raise _AbandonedError
+            self._began_s = math.inf
+
+    def enter(self, state: State, *, has_place: bool = False) -> None:
+        """Begin the next step. Raises _AbandonedError."""
+        with self._lock:
+            self._has_place = has_place
+            if self.abandoned:
+                raise _AbandonedError
+            self.record.enter(state)
+            self._began_s = self._clock()
+
+    def hold(self, loaded: Loaded) -> None:
+        """Keep the loaded version, whose runs are marked from here on."""
+        self._loaded = loaded
+        if self.mark is not None:
+            loaded.mark_runs(self.mark)
+
+    def warm_up(self) -> None:
+        """Warm the loaded version up."""
+        assert self._loaded is not None
+        self._loaded.warm_up()
+
+    def discard(self) -> None:
+        """Close what was loaded."""
+        if self._loaded is not None:
+            with suppress(Exception):  # the failed attempt is the error to report
+                self._loaded.close()
+            self._loaded = None
+            give_back()
+        if self.mark is not None:
+            self.mark.free()
+            self.mark = None
+
+    def abandon(self) -> bool | None:
+        """Let the thread change nothing any more. Returns whether it had a place; None if the attempt has ended meanwhile."""
+        with self._lock:
+            if self.ended or self.abandoned:
+                return None
+            self.abandoned = True
+            return self._has_place
+
+    def end(self, outcome: Outcome, resident_bytes: int = 0) -> bool:
+        """Pass on the outcome; an abandoned attempt closes what it has loaded. Returns whether its place is free now."""
+        with self._lock:
+            self.ended = True
+            if not self.abandoned:
+                record = self.record
+                record.loaded, record.mark, record.outcome = self._loaded, self.mark, outcome
+                record.resident_bytes = 0 if outcome.error is not None else resident_bytes
+                return self._has_place
+        self.discard()
+        log.info("abandoned load ended", model=self.record.disk.model, version=self.record.id.version)
+        return False
+
+
+def _start(work: Callable[[Any], None], argument: Any) -> None:
+    # A thread for each piece of work: one that never ends keeps no other waiting. It has the normal priority, because
+    # TensorFlow's own threads, which it starts, would inherit a lower one.
+    threading.Thread(target=work, args=(argument,), name="loader", daemon=True).start()
 
 
 def _failed(record: Record, failure: Exception) -> Outcome:
@@ -143,8 +296,8 @@ def _of_the_system(cause: BaseException) -> bool:
     return passing or getattr(cause, "error_code", None) in TRANSIENT_CODES
 
 
-def verify(folder: Path, public_keys: Path | None = None) -> None:
-    """Check the files of a version. Raises ModelLoadError, which names the first wrong file.
+def verify(folder: Path, public_keys: Path | None = None) -> VersionFiles:
+    """Check the files of a version, and return them. Raises ModelLoadError, which names the first wrong file.
 
     - The folder, `<models>/<model>/<version>`, may be a link into the models folder; its contents must be files, not links.
     - With `public_keys`, one of them has signed all files as those of this model and version.
@@ -159,6 +312,7 @@ def verify(folder: Path, public_keys: Path | None = None) -> None:
     card = read_card(folder)
     if card is not None and card.files:
         _compare_with_card(files, card)
+    return files
 
 
 def _compare_with_card(files: VersionFiles, card: Card) -> None:

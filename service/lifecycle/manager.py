@@ -17,7 +17,7 @@ import structlog
 
 from service.errors import ConfigError
 from service.lifecycle.disk import VersionOnDisk
-from service.lifecycle.loader import Load, Loader
+from service.lifecycle.loader import Guard, Load, Loader
 from service.lifecycle.manual import ManualLoads
 from service.lifecycle.model_versions import MIN_WAIT_S, ModelVersions
 from service.lifecycle.models_folder import ModelsFolder, Watcher
@@ -41,12 +41,14 @@ class Timing:
         poll_interval_ms: between two scans when nothing else triggers one.
         settle_ms: how long files must be unchanged before they are used.
         load_threads: number of versions that load at a time.
+        load_timeout_ms: how long a step of a load, such as the warm-up, may take.
         watch: scan also when the system announces a change.
     """
 
     poll_interval_ms: int = 500
     settle_ms: int = 300
     load_threads: int = 1
+    load_timeout_ms: int = 300_000
     watch: bool = True
 
 
@@ -56,6 +58,7 @@ class Manager:
     Args:
         models: the folder.
         load: loads a version into memory.
+        guard: decides whether a version may be loaded; None: every one may be.
         models_config: `models.toml`; by default the one in the folder, which is optional.
         timing: how often to scan.
         public_keys: PEM file; a version that none of the keys has signed is refused. None: signatures are not required.
@@ -70,13 +73,15 @@ class Manager:
         timing: Timing | None = None,
         public_keys: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
+        guard: Guard | None = None,
     ):
         self._path = models
         timing = timing or Timing()
         self._poll_s, self._settle_s = timing.poll_interval_ms / 1000, timing.settle_ms / 1000
         self._clock = clock
         self._options = Reader(models_config or models / FILE_NAME, models_config is not None, self._settle_s)
-        self._loader = Loader(load, timing.load_threads, self.wake, public_keys)
+        timeout_s = timing.load_timeout_ms / 1000
+        self._loader = Loader(load, timing.load_threads, self.wake, public_keys, guard=guard, timeout_s=timeout_s, clock=clock)
         self._watcher = Watcher(models, self.wake) if timing.watch else None
         self._models: dict[str, ModelVersions] = {}
         self._manual = ManualLoads()
@@ -216,6 +221,7 @@ class Manager:
         """Take every step that is possible now. `found`: the versions on disk; None if the folder cannot be read."""
         options = self._options.read()
         self._reporter.models_file(self._options.error)
+        self._loader.abandon_overdue()
         for record in self._records:
             record.finish()
         if found is not None:
@@ -262,7 +268,7 @@ class Manager:
             record = versions.records[action.id]
             if isinstance(action, Unload):
                 retired.append(record.unload())
-            elif sum(other.state in BUSY for other in self._records) < self._loader.threads:
+            elif sum(other.state in BUSY for other in self._records) < self._loader.at_a_time:
                 self._loader.load(record)
             else:
                 break

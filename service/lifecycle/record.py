@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from service.lifecycle.disk import Fingerprint, FolderWatch, VersionOnDisk
 from service.lifecycle.policy import Id, Snapshot
 from service.lifecycle.routing import VersionHandle
-from service.lifecycle.served_models import NEXT, Loaded, State
+from service.lifecycle.served_models import NEXT, Loaded, Mark, State
 from service.models.options import ModelOptions
 
 RETRY_FIRST_S = 1.0
@@ -64,6 +64,10 @@ class Record:
     handle: VersionHandle | None = None
     outcome: Outcome | None = None
     """How the loader's work ended, until the manager's thread has applied it."""
+    mark: Mark | None = None
+    """The mark of the version in memory."""
+    by_hand: bool = False
+    """Whether an operator has asked for the next attempt."""
     idle: bool = False
     """Whether the last request has released the retired version."""
     settled: bool = False
@@ -120,7 +124,8 @@ class Record:
         return self.handle
 
     def retry_now(self) -> None:
-        """Begin the next attempt without delay."""
+        """Begin the next attempt without delay, because an operator asks for it."""
+        self.by_hand = True
         self.retry_at = 0.0
 
     @property
@@ -137,6 +142,7 @@ class Record:
         """Whether that folder or those options require another load."""
         mine = self.options
         unchanged = (mine.batching, mine.compute, mine.trusted) == (options.batching, options.compute, options.trusted)
+        unchanged = unchanged and (self.state is not State.FAILED or mine.trial == options.trial)
         return not unchanged or self.disk.marker != disk.marker
 
     def check_folder(self, settle_s: float) -> None:

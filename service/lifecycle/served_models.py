@@ -2,9 +2,11 @@
 
 A version goes through these states:
 
-    START → VERIFYING → LOADING → WARMING → AVAILABLE → UNLOADING → END
-               ↑           ↓         ↓                               ↓
-               └───────── FAILED ←───┘ (also from VERIFYING)       START, when the version is wanted again
+    START → VERIFYING → TRIAL → LOADING → WARMING → AVAILABLE → UNLOADING → END
+               ↑          ↓        ↓         ↓          ↓                    ↓
+               └─────── FAILED ←───┴─────────┴──────────┘                  START, when the version is wanted again
+
+TRIAL is left out for trusted versions, and for those that have come through one before.
 
 A failed version is retried when its folder changes, when an operator loads it, and, if the failure may pass, after a delay
 that doubles. A version that is no longer wanted when it is warm goes from WARMING to UNLOADING without being served.
@@ -27,6 +29,7 @@ class State(StrEnum):
 
     START = "start"
     VERIFYING = "verifying"
+    TRIAL = "trial"
     LOADING = "loading"
     WARMING = "warming"
     AVAILABLE = "available"
@@ -37,7 +40,8 @@ class State(StrEnum):
 
 NEXT: Mapping[State, frozenset[State]] = {
     State.START: frozenset({State.VERIFYING}),
-    State.VERIFYING: frozenset({State.LOADING, State.FAILED}),
+    State.VERIFYING: frozenset({State.TRIAL, State.LOADING, State.FAILED}),
+    State.TRIAL: frozenset({State.LOADING, State.FAILED}),
     State.LOADING: frozenset({State.WARMING, State.FAILED}),
     State.WARMING: frozenset({State.AVAILABLE, State.UNLOADING, State.FAILED}),
     State.AVAILABLE: frozenset({State.UNLOADING}),
@@ -47,7 +51,7 @@ NEXT: Mapping[State, frozenset[State]] = {
 }
 """The states that may follow each state."""
 
-BUSY = frozenset({State.VERIFYING, State.LOADING, State.WARMING})
+BUSY = frozenset({State.VERIFYING, State.TRIAL, State.LOADING, State.WARMING})
 """The states in which the loader works on a version."""
 
 IN_MEMORY = BUSY | {State.AVAILABLE, State.UNLOADING}
@@ -137,6 +141,15 @@ class FileStatus:
     error: str | None
 
 
+class Mark(Protocol):
+    """Marks that this process loads and runs a version, for the next process if this one dies: `with mark:` around each run."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+    def loaded(self) -> None: ...
+    def free(self) -> None: ...
+
+
 class Loaded(Protocol):
     """One version of a model in memory, as `service.runtime.model.Model` implements it."""
 
@@ -153,6 +166,9 @@ class Loaded(Protocol):
 
     def warm_up(self) -> None:
         """Run every batch size and head once, so that the first requests are not slow. Blocks; raises ModelLoadError."""
+
+    def mark_runs(self, mark: Mark) -> None:
+        """Mark each run from here on."""
 
     async def infer(self, request: InferRequest, deadline: float | None, rows: int | None) -> Mapping[Output, Array]:
         """Compute the requested outputs. `deadline` is in seconds of `time.monotonic`."""

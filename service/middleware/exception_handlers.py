@@ -45,7 +45,6 @@ def exception_handlers(paths: PathTable, rejections: Rejections) -> dict[int | t
 
 
 def _translated(error: HTTPException, request: Request) -> RequestError:
-    """Convert Starlette's exception to a `HeadserveError`."""
     path = request.scope["path"]
     if error.status_code == 404:
         slash = " No path ends with a slash." if path.endswith("/") else ""

@@ -1,7 +1,4 @@
-"""Response headers for browsers: CORS, and security headers.
-
-Every response except predictions has security headers, and the pages of the documentation have a Content-Security-Policy.
-"""
+"""Response headers for browsers: CORS, security headers of every response except predictions, and the policy of pages."""
 
 import re
 from base64 import b64encode
@@ -65,29 +62,24 @@ class SecurityHeaders:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Forward the request to the wrapped application."""
-        await self._app(scope, receive, _Sender(send).send if scope["type"] == "http" else send)
+        """Forward the request; hold the head of a page until its body, as the policy has the hashes of the body's scripts."""
+        held: Message | None = None
 
+        async def send_protected(message: Message) -> None:
+            nonlocal held
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=message.setdefault("headers", []))
+                headers["x-content-type-options"] = "nosniff"
+                if headers.get("content-type", "").startswith("text/html"):
+                    held = message
+                    return
+            elif held is not None:
+                start, held = held, None
+                _protect(MutableHeaders(raw=start["headers"]), _INLINE.findall(message.get("body", b"")))
+                await send(start)
+            await send(message)
 
-class _Sender:
-    """Sends the head of a page with its body, because the policy has the hashes of the scripts in the body."""
-
-    def __init__(self, send: Send):
-        self._send = send
-        self._held: Message | None = None
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(raw=message.setdefault("headers", []))
-            headers["x-content-type-options"] = "nosniff"
-            if headers.get("content-type", "").startswith("text/html"):
-                self._held = message
-                return
-        elif self._held is not None:
-            start, self._held = self._held, None
-            _protect(MutableHeaders(raw=start["headers"]), _INLINE.findall(message.get("body", b"")))
-            await self._send(start)
-        await self._send(message)
+        await self._app(scope, receive, send_protected if scope["type"] == "http" else send)
 
 
 def _protect(headers: MutableHeaders, scripts: Iterable[bytes]) -> None:

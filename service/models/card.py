@@ -77,9 +77,7 @@ class Card(JsonObject):
     @property
     def head_specs(self) -> tuple[HeadSpec, ...]:
         """The heads, in order."""
-        return tuple(
-            HeadSpec(head.name, head.keys, head.kind, head.classes, head.logits_dimension, head.metrics) for head in self.heads
-        )
+        return tuple(HeadSpec(**vars(head)) for head in self.heads)
 
 
 def read_card(version_folder: Path) -> Card | None:

@@ -73,19 +73,9 @@ def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], c
                 f"The model card says input {given.name!r} is {given.dtype} {given.shape}; "
                 f"signature 'predict' says {declared.dtype} {declared.shape}."
             )
-    return ModelSpec(
-        name,
-        version,
-        inputs,
-        heads,
-        signatures,
-        _example(inputs) if card.example is None else card.example,
-        card.metrics,
-        card.created_at,
-        card.headserve_version,
-        card.tensorflow_version,
-        sources,
-    )
+    example = _example(inputs) if card.example is None else card.example
+    about = (card.metrics, card.created_at, card.headserve_version, card.tensorflow_version)
+    return ModelSpec(name, version, inputs, heads, signatures, example, *about, sources)
 
 
 def _sources(signatures: Mapping[str, SignatureSpec]) -> dict[Output, tuple[str, str]]:
@@ -148,11 +138,7 @@ def _inputs(signatures: Iterable[SignatureSpec]) -> tuple[InputSpec, ...]:
 
 
 def example_row(tensors: Iterable[TensorSpec]) -> dict[str, Any]:
-    """Return a row with a value of the right type and shape for each tensor; None for a very large one.
-
-    Args:
-        tensors: their shapes are those of one row, without the dimension of rows.
-    """
+    """Return a row with a value for each tensor, whose shape is without the dimension of rows; None for a very large one."""
 
     def nested(value: Any, shape: tuple[int, ...]) -> Any:
         return [nested(value, shape[1:])] * shape[0] if shape else value

@@ -25,8 +25,6 @@ FILE_NAME = "models.toml"
 
 
 class _Table(BaseModel):
-    """A table of the file."""
-
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -97,6 +95,7 @@ class ModelOptions(_Table):
         transition: `availability` loads the next version before it unloads the last one, `resource` after.
         batching: how requests are batched.
         compute: devices and precision.
+        trial: load in a process with limits first, unless the model is trusted.
         trusted: load without a scan: its operations may do anything, including files and Python.
     """
 
@@ -105,6 +104,7 @@ class ModelOptions(_Table):
     transition: Literal["availability", "resource"] = "availability"
     batching: BatchingOptions = BatchingOptions()
     compute: ComputeOptions = ComputeOptions()
+    trial: bool = True
     trusted: bool = False
 
 

@@ -29,11 +29,7 @@ _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----\s*", re.DOTALL
 
 
 class VersionFiles:
-    """All files in a folder at this moment.
-
-    Raises:
-        ModelLoadError: the folder cannot be read, or contains something other than files and folders, such as a link.
-    """
+    """All files in a folder at this moment. Raises ModelLoadError for an unreadable folder, or one that contains a link."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -82,9 +78,7 @@ class SignatureFile(JsonObject):
 def sign(folder: Path, key: Path) -> int:
     """Sign the version in `folder`, replacing an earlier signature. Returns the number of signed files.
 
-    Raises:
-        ConfigError: the key is not an Ed25519 private key, or the folder is not a version's.
-        ModelLoadError: the folder contains something other than files and folders.
+    Raises ConfigError for a wrong key or a folder that is not a version's, and ModelLoadError as `VersionFiles` does.
     """
     private = _private_key(key)
     model, version = _identity(folder)
@@ -151,11 +145,7 @@ def read_public_keys(path: Path) -> list["Ed25519PublicKey"]:
 
 
 def new_key(path: Path) -> Path:
-    """Write a private key that only its owner may read, and its public key beside it. Returns the public key's path.
-
-    Raises:
-        ConfigError: one of the files exists already, or cannot be written.
-    """
+    """Write a private key that only its owner may read, and its public key, whose path is returned. Raises ConfigError."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 

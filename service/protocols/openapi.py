@@ -64,10 +64,7 @@ def error(description: str) -> dict[str, Any]:
 
 
 def with_predictions(document: dict[str, Any], paths: PathTable) -> dict[str, Any]:
-    """Return a copy of FastAPI's document with the operations of the table of paths.
-
-    The copy lacks the responses of FastAPI's own validation, which no route uses.
-    """
+    """Return FastAPI's document with the table of paths, and without FastAPI's own validation, which no route uses."""
     routes = deepcopy(document["paths"])
     for methods in routes.values():
         for operation in methods.values():
@@ -163,7 +160,6 @@ def _properties(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _row(shapes: Mapping[InputSpec, tuple[int, ...]]) -> dict[str, Any]:
-    """Return the schema of a row: an object with a value of its shape for each input."""
     return {
         "type": "object",
         "additionalProperties": False,

@@ -13,11 +13,8 @@ ALL_HEADS = "*"
 def select(spec: ModelSpec, heads: Sequence[str] | None, keys: Sequence[str] | None) -> tuple[Output, ...]:
     """Return the `(head, key)` pairs to compute, heads in the requested order. Raises InvalidRequestError.
 
-    Args:
-        spec: the model.
-        heads: None for the default head, `"*"` for all, otherwise names.
-        keys: None for every key, otherwise names. With `"*"`, heads that have none of them are left out; a head that was
-            named, or is the default, must have one.
+    Without `heads`, the default head is selected; `"*"` selects all. Without `keys`, every key is selected. With `"*"`, heads
+    that have none of the keys are left out; a head that was named, or is the default, must have one.
     """
     if heads == ALL_HEADS and keys is None:
         return spec.outputs

@@ -20,13 +20,8 @@ XLA_FLAGS, XLA_ON_CPU = "TF_XLA_FLAGS", "--tf_xla_cpu_global_jit"
 def configure(memory_growth: bool = True, gpu_memory_limit_mb: int | None = None, require_gpu: bool = False) -> None:
     """Configure TensorFlow's devices; must be called before the first model is loaded.
 
-    Args:
-        memory_growth: whether GPU memory is allocated as it is needed, so that other processes can use the rest.
-        gpu_memory_limit_mb: maximum memory to use of each GPU, in MiB; it is then reserved immediately.
-        require_gpu: whether to fail without a GPU.
-
-    Raises:
-        ConfigError: there is no GPU and one is required, or TensorFlow is already initialized.
+    With `memory_growth`, GPU memory is allocated as it is needed. A `gpu_memory_limit_mb` for each GPU, in MiB, is reserved
+    immediately instead. Raises ConfigError if there is no GPU and one is required, or TensorFlow is already initialized.
     """
     tf = _tensorflow()
     if require_gpu:
@@ -52,10 +47,7 @@ def check_gpu() -> None:
 
 
 def _tensorflow() -> Any:
-    """Return TensorFlow, imported without the information lines of its C++ libraries.
-
-    TensorFlow 2.21 writes them before it reads TF_CPP_MIN_LOG_LEVEL, and no other variable switches them off.
-    """
+    # TensorFlow 2.21 writes information lines before it reads TF_CPP_MIN_LOG_LEVEL; no other variable switches them off.
     quiet = "tensorflow" not in sys.modules and os.environ.get("TF_CPP_MIN_LOG_LEVEL", "0") != "0"
     with without_lines("WARNING: All log messages before absl::InitializeLog()", "I0000 ") if quiet else nullcontext():
         import tensorflow as tf
@@ -63,10 +55,7 @@ def _tensorflow() -> Any:
 
 
 def enable_xla_on_cpu() -> None:
-    """Let XLA compile for CPUs in the sessions that switch it on; must be called before the first run of any session.
-
-    The flag is process-wide and TensorFlow reads it once; it does not compile anything without the option of a session.
-    """
+    """Let XLA compile for CPUs in sessions that switch it on; call it before the first run: the flag is read once."""
     flags = os.environ.get(XLA_FLAGS, "")
     if XLA_ON_CPU not in flags:
         os.environ[XLA_FLAGS] = f"{flags} {XLA_ON_CPU}".strip()
@@ -121,11 +110,7 @@ def memory() -> dict[str, dict[str, int]]:
 
 
 def replica_devices(wanted: Sequence[str] | None) -> tuple[str | None, ...]:
-    """Return the device of each replica: those wanted, else every GPU; `(None,)` leaves the choice to TensorFlow.
-
-    Raises:
-        ModelLoadError: a wanted device does not exist.
-    """
+    """Return the device of each replica: those wanted, else every GPU; None lets TensorFlow choose. Raises ModelLoadError."""
     import tensorflow as tf
 
     existing = [device.name.removeprefix("/device:") for device in tf.config.list_logical_devices()]

@@ -6,10 +6,8 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 COLLECT_AFTER = 20_000
 """Number of new objects after which Python collects garbage among the young ones."""
@@ -27,12 +25,37 @@ def resident_bytes() -> int:
         return 0
 
 
+def available_bytes() -> int:
+    """Return the memory that this process may still allocate: what its control group, else the system, has available."""
+    found = [_meminfo_available_bytes(), _cgroup_available_bytes()]
+    return min((available for available in found if available is not None), default=2**40)
+
+
+def _meminfo_available_bytes() -> int | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def _cgroup_available_bytes(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Return what the limit of the control group leaves (cgroup v2, as containers see their own); None without a limit."""
+    try:
+        limit = (root / "memory.max").read_text(encoding="ascii").strip()
+        used = int((root / "memory.current").read_text(encoding="ascii"))
+        counts = dict(line.split() for line in (root / "memory.stat").read_text(encoding="ascii").splitlines())
+    except OSError:
+        return None
+    # The cache of files is counted as used, and freed when memory is needed.
+    return None if limit == "max" else max(int(limit) - used + int(counts.get("inactive_file", 0)), 0)
+
+
 def give_back() -> None:
     """Free what a closed model leaves behind: reference cycles, and pages that the C library keeps for later use."""
     gc.collect()
-    trim = _malloc_trim()
-    if trim is not None:
-        trim(0)
+    with suppress(OSError, AttributeError):  # the C library has no such function: musl, macOS
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def tune_garbage_collection() -> None:
@@ -73,12 +96,3 @@ class _LoadTuning:
 
 
 load_tuning = _LoadTuning()
-
-
-@cache
-def _malloc_trim() -> Any:
-    """Return the C library's function; None if it has none (musl, macOS)."""
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (OSError, AttributeError):
-        return None

@@ -3,6 +3,7 @@
 import os
 import timeit
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import product, takewhile
 from pathlib import Path
@@ -89,10 +90,11 @@ class Model:
         self._unsplittable = _declared_unsplittable(self.spec)
         self._stackable = all(map(_has_rows, self.spec.inputs))
         self._batching = _batching(options)
+        self._mark: AbstractContextManager[None] = nullcontext()
         self.statistics = Statistics(self.spec.heads)
         self._batcher = Batcher(
             self.spec.name,
-            [partial(self._run, servable) for servable in servables],
+            [partial(self._run_marked, servable) for servable in servables],
             self._batching,
             threads=threads,
             share=self._share,
@@ -142,6 +144,14 @@ class Model:
     def waiting_rows(self) -> int:
         """Number of rows in the queue."""
         return self._batcher.waiting_rows
+
+    def mark_runs(self, mark: AbstractContextManager[None]) -> None:
+        """Mark each run from here on: `mark` is entered before, and left after it."""
+        self._mark = mark
+
+    def _run_marked(self, servable: Servable, inputs: Mapping[str, Array], outputs: Outputs) -> Mapping[Output, Array]:
+        with self._mark:
+            return self._run(servable, inputs, outputs)
 
     def _run(self, servable: Servable, inputs: Mapping[str, Array], outputs: Outputs) -> Mapping[Output, Array]:
         computed = self._names.computed(outputs) if self._names else outputs

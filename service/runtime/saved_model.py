@@ -92,11 +92,7 @@ def signature_specs(meta_graph: Any) -> dict[str, SignatureSpec]:
 
 
 def described(name: str, version: int, meta_graph: Any, card: Card | None) -> ModelSpec:
-    """Return heads, inputs, signatures and example of the model, with the dtypes that the signatures declare.
-
-    Raises:
-        ModelLoadError: a signature or the card is broken, or no head can be derived from them.
-    """
+    """Return the model with the dtypes that the signatures declare. Raises ModelLoadError for a broken signature or card."""
     signatures, features = signature_specs(meta_graph), features_by_tensor(meta_graph)
     tensors = {key: _signature_tensors(signature, features) for key, signature in served_signatures(meta_graph).items()}
     outputs = {key: its.outputs for key, its in tensors.items()}

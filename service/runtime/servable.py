@@ -72,13 +72,10 @@ def load(
     compute: ComputeOptions | None = None,
     saved_model: Any = None,
 ) -> Servable:
-    """Load the version in `folder`, which has variables, assets and model card.
+    """Load the version in `folder`, which has variables, assets and model card. Raises ModelLoadError.
 
     The device is one such as `GPU:0`; None leaves the choice to TensorFlow. `saved_model` is the protocol buffer to load;
     default: the one in the folder.
-
-    Raises:
-        ModelLoadError: TensorFlow cannot load the model, or the model card is broken.
     """
     card = read_card(folder)
     try:

@@ -120,7 +120,6 @@ def _copies(graph_def: Any) -> Iterator[tuple[str, str]]:
 
 
 def _initialize(session: Any, meta_graph: Any, folder: Path) -> None:
-    """Run the operation that initializes tables, fed with the paths of the assets."""
     signatures, collections = meta_graph.signature_def, meta_graph.collection_def
     if INIT in signatures:
         names = [signatures[INIT].outputs[INIT].name]

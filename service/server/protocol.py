@@ -53,13 +53,9 @@ class PipelineFlowControl(FlowControl):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection.
+    """One connection; `on_connected` is called before it is added to the registry.
 
-    Args:
-        registry: all connections of the server.
-        max_header_bytes: limit of the URL and headers of a request together.
-        on_connected: called before this connection is added to the registry.
-        uvicorn: the arguments of uvicorn's protocol.
+    `max_header_bytes` limits the URL and headers of a request together; `uvicorn` are the arguments of uvicorn's protocol.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Run the application under uvicorn until a signal.
 
-SIGTERM: `/readyz` is 503 at once, and every response closes its connection. For `drain_delay_ms` the server still accepts and
-answers requests, until load balancers notice. Then it closes the port, and running requests have `drain_timeout_ms`. SIGINT
-skips the delay. A second signal ends the process at once.
+SIGTERM and SIGHUP: `/readyz` is 503 at once, and every response closes its connection. For `drain_delay_ms` the server still
+accepts and answers requests, until load balancers notice. Then it closes the port, and running requests have
+`drain_timeout_ms`. SIGINT skips the delay. A second signal ends the process at once.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from service.server.connections import Connections
 from service.server.protocol import BoundedProtocol
 from service.server.tls import Handshake, Tls
 from service.settings import Settings
+from service.trials.guard import Guard
 from service.types import ASGIApp, Receive, Scope, Send
 
 Announce = Callable[[str], None]
@@ -40,7 +41,7 @@ MODELS_CLOSE_S = 2.0
 OTHER_FILES = 512
 """Open files besides connections: models, logs, pipes."""
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 log = structlog.get_logger("headserve.server")
 
@@ -52,6 +53,7 @@ class _Server(uvicorn.Server):
         super().__init__(uvicorn_config(app, connections))
         self._settings: Settings = app.state.settings
         self._manager: Manager = app.state.manager
+        self._guard: Guard = app.state.guard
         self._connections = connections
         self._announce = announce
         self._signal: int | None = None
@@ -80,9 +82,10 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        delay_s = self._settings.drain_delay_ms / 1000 if self._signal == signal.SIGTERM else 0.0
+        delay_s = 0.0 if self._signal == signal.SIGINT else self._settings.drain_delay_ms / 1000
         limit_s = delay_s + self._settings.drain_timeout_ms / 1000 + MODELS_CLOSE_S
         asyncio.get_running_loop().call_later(limit_s, _exit, 0)
+        await asyncio.to_thread(self._guard.stop)
         self._connections.announce_end()
         await asyncio.sleep(delay_s)
         self._connections.shutdown()
@@ -94,6 +97,7 @@ def run(app: FastAPI, settings: Settings, announce: Announce) -> None:
     listening = _bind(settings)
     _raise_file_limit(settings.max_connections)
     connections = Connections(settings, app.state.rejections)
+    app.state.guard.watch_signals()
     _Server(app, connections, announce).run([listening])
     _exit(0)
 

@@ -135,7 +135,6 @@ def _exporter(name: str, environment: Mapping[str, str]) -> SpanExporter:
 
 
 def _protocol(environment: Mapping[str, str]) -> tuple[str, str]:
-    """Return the variable that sets OTLP's protocol, and the protocol."""
     variables = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
     return next(
         ((name, environment[name].strip()) for name in variables if environment.get(name)), (variables[1], DEFAULT_PROTOCOL)

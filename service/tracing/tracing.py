@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -42,17 +43,17 @@ def tracing_from_environment(server_version: str) -> Tracing | None:
     return Tracing(Spans(exporters(os.environ), server_version))
 
 
+@dataclass(frozen=True, eq=False)
 class TracingMiddleware:
     """ASGI middleware that makes a span for every prediction request."""
 
-    def __init__(self, app: ASGIApp, spans: Spans):
-        self._app = app
-        self._spans = spans
+    app: ASGIApp
+    spans: Spans
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the request within its span, and add the trace headers to the response."""
         if scope["type"] != "http" or (match := (request := current.get()).match) is None:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         span = self._span(scope, request, match)
         context = span.get_span_context()
@@ -68,12 +69,12 @@ class TracingMiddleware:
             return send(message)
 
         if not span.is_recording():
-            await self._app(scope, receive, with_headers)
+            await self.app(scope, receive, with_headers)
             return
-        request.trace = RequestTrace(self._spans, span)
+        request.trace = RequestTrace(self.spans, span)
         failure = None
         try:
-            await self._app(scope, receive, with_headers)
+            await self.app(scope, receive, with_headers)
         except BaseException as error:
             failure = type(error).__name__
             raise
@@ -90,15 +91,14 @@ class TracingMiddleware:
             "http.route": route,
             "headserve.model": match.model,
         }
-        return self._spans.server(f"POST {route}", scope["headers"], attributes)
+        return self.spans.server(f"POST {route}", scope["headers"], attributes)
 
 
 class RequestTrace:
     """The span of one request, and the spans of its steps.
 
-    Steps are measured with monotonic clocks, spans are in time since 1970. The offset is taken once, when the request begins,
-    so that its spans stay nested if the system's clock is set. (`time.monotonic` and `time.perf_counter` are one clock on
-    Linux.)
+    Steps are measured with monotonic clocks (one clock on Linux), spans are in time since 1970. The offset is taken once, when
+    the request begins, so that its spans stay nested if the system's clock is set.
     """
 
     __slots__ = ("_epoch_ns", "_span", "_spans", "_waiting", "context")
@@ -228,7 +228,6 @@ def _about(request: RequestContext) -> list[tuple[str, int | list[str] | None]]:
 
 
 def _headers(context: SpanContext) -> list[tuple[bytes, bytes]]:
-    """Return W3C's `traceparent`, and `tracestate` if there is one."""
     parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
     headers = [(b"traceparent", parent.encode())]
     if context.trace_state:

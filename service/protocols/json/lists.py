@@ -2,8 +2,6 @@
 
 `array.array` converts and checks a list of numbers in one call and rejects values that are not numbers. Only booleans, which
 are numbers in Python, need a check of their own; a long list is searched for them only if it holds a 0 or a 1.
-
-A string is text, which becomes UTF-8, or {"b64": "…"} for any bytes.
 """
 
 import base64
@@ -144,9 +142,7 @@ def to_array(flat: list[Any], kind: JsonType) -> Array:
 def to_numbers(flat: list[Any], number: Number) -> Array:
     """Convert a flat list of numbers; a float beyond the dtype's range becomes an infinity.
 
-    Raises:
-        TypeError: an item is not a number of this kind: true, false and, for a whole number, 1.0.
-        OverflowError: a whole number is out of range.
+    Raises TypeError for an item of another kind, such as true or, in place of a whole number, 1.0; and OverflowError.
     """
     if not flat:
         return np.empty(0, number.dtype)

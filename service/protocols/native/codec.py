@@ -167,7 +167,6 @@ def _as_rows(columns: dict[str, Any], spec: ModelSpec) -> tuple[Iterator[dict[st
 
 
 def _add_length(lengths: dict[str, int], name: str, rows: int) -> None:
-    """Add the length of a column. Raises WrongShapeError if the first column has another one."""
     lengths[name] = rows
     first, expected = next(iter(lengths.items()))
     if rows != expected:

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from service.errors import HeadserveError
 from service.protocols import openapi as docs
 from service.protocols.native import codec
-from service.protocols.protocol import Codec, Path, ServingProtocol
-from service.types import Encoded, Headers
+from service.protocols.protocol import Path, ServingProtocol
 
 _REQUEST = docs.optional(
     instances=docs.array({}, minItems=1),
@@ -35,16 +33,8 @@ _PREDICT: dict[str, Any] = {
 
 def _path(target: str, name: str, served: str, versions: str) -> Path:
     docs_of_path = {"description": f"Computes the requested heads together, with {versions}."} | _PREDICT
-    return Path("POST", f"{target}/predict", name, f"Predict with {served}", docs_of_path, _codec)
-
-
-def _codec(_: Headers) -> Codec:
-    return codec  # a module: the codec has no state
-
-
-def problem(error: HeadserveError) -> tuple[int, Encoded]:
-    """Return the status and an RFC 9457 problem."""
-    return error.status, codec.encode_error(error)
+    # The codec is a module, since it has no state.
+    return Path("POST", f"{target}/predict", name, f"Predict with {served}", docs_of_path, lambda _: codec)
 
 
 NATIVE = ServingProtocol(
@@ -61,5 +51,5 @@ NATIVE = ServingProtocol(
             "the version of a label in `models.toml`; 503 while that version is not served",
         ),
     ),
-    problem=problem,
+    problem=lambda error: (error.status, codec.encode_error(error)),
 )

@@ -80,7 +80,6 @@ def router(manager: ServedModels, runtime: Callable[[], dict[str, Any]]) -> APIR
 
 
 def _spec(manager: ServedModels, model: str) -> ModelSpec | None:
-    """Return the specification of the served version; None if none is served."""
     try:
         return manager.lookup(model).spec
     except HeadserveError:

@@ -59,9 +59,7 @@ def _datatype_of(dtype: np.dtype[Any]) -> str | None:
 def read(name: str, data: memoryview, datatype: str, shape: tuple[int, ...]) -> Array:
     """Read the input `name`; a view of the data if the elements have a fixed size.
 
-    Raises:
-        WrongShapeError: too few or too many bytes for the shape; found before anything is allocated.
-        WrongTypeError: a boolean that is neither 0 nor 1.
+    Raises WrongShapeError before anything is allocated, and WrongTypeError for a boolean that is neither 0 nor 1.
     """
     elements = math.prod(shape)
     if datatype == BYTES:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from service.errors import HeadserveError, RequestError, UnsupportedTypeError
+from service.errors import RequestError, UnsupportedTypeError
 from service.messages import described
 from service.protocols.json import tensors
 from service.protocols.json.reader import Dialect, parse_object
@@ -71,11 +71,6 @@ class OpenInference:
     def _outputs(self, spec: ModelSpec) -> tuple[Output, ...]:
         """Return the requested outputs in the model's order, so that requests in different orders can be batched."""
         return spec.ordered({requested.output for requested in self._requested})
-
-
-def encode_error(error: HeadserveError) -> Encoded:
-    """Encode an error as `{"error": …}`."""
-    return Encoded((orjson.dumps({"error": error.message}),), (JSON_TYPE,))
 
 
 def _split(body: bytes, header_length: int | None) -> tuple[bytes, memoryview]:

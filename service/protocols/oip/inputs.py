@@ -106,7 +106,6 @@ def _datatype(tensor: InputSpec) -> str:
 
 
 def _shape(entry: Mapping[str, Any], tensor: InputSpec) -> tuple[int, ...]:
-    """Return the entry's shape, after its datatype and shape were checked against the model."""
     kind, given = _datatype(tensor), entry.get("datatype")
     if given != kind:
         came = described(given) if "datatype" in entry else "none"

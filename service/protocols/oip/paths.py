@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import orjson
+
 from service.errors import HeadserveError, RequestError
 from service.protocols import openapi as docs
-from service.protocols.oip.codec import HEADER_LENGTH, OpenInference, encode_error
-from service.protocols.protocol import MAX_DIGITS, Codec, Path, ServingProtocol
+from service.protocols.oip.codec import HEADER_LENGTH, OpenInference
+from service.protocols.protocol import JSON_TYPE, MAX_DIGITS, Codec, Path, ServingProtocol
 from service.types import Encoded, Headers
 
 PREFIX = "/v2"
@@ -79,7 +81,8 @@ def _path(target: str, name: str, served: str, versions: str) -> Path:
 
 def problem(error: HeadserveError) -> tuple[int, Encoded]:
     """Return the status, of which this protocol has fewer, and an object with the message as `error`."""
-    return 400 if error.status == 422 else error.status, encode_error(error)
+    status = 400 if error.status == 422 else error.status
+    return status, Encoded((orjson.dumps({"error": error.message}),), (JSON_TYPE,))
 
 
 V2 = ServingProtocol(

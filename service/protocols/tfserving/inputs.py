@@ -80,9 +80,9 @@ def _columns(given: Any, inputs: Sequence[TensorSpec]) -> dict[str, Array]:
 
 
 def read_examples(message: dict[str, Any], floats: Collection[str] = ()) -> Array:
-    """Serialize `examples`, a list of objects, with the features of `context`: bytes `[rows]`. Raises InvalidRequestError.
+    """Serialize `examples` with the features of `context`; `floats` are read as floats. Raises InvalidRequestError.
 
-    The model reads the features `floats` as floats.
+    Returns bytes `[rows]`.
     """
     examples = message.get("examples")
     if not isinstance(examples, list):

@@ -16,7 +16,7 @@ from service.types import ModelSpec, SignatureSpec, TensorSpec
 
 PREDICT_METHOD = "tensorflow/serving/predict"
 
-_STATES = {State.VERIFYING: State.LOADING, State.WARMING: State.LOADING, State.FAILED: State.END}
+_STATES = dict.fromkeys((State.VERIFYING, State.TRIAL, State.WARMING), State.LOADING) | {State.FAILED: State.END}
 """TensorFlow Serving's states where they differ from the service's."""
 _DTYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE"}
 """Names that differ from the dtype's own in upper case."""

@@ -33,6 +33,9 @@ class FakeModel:
         )
         self.done: list[str] = []
 
+    def mark_runs(self, mark: Any) -> None:
+        self.mark = mark
+
     def warm_up(self) -> None:
         self.done.append("warm_up")
 
@@ -151,3 +154,13 @@ def start(models: Path, loader: FakeLoader, monkeypatch: pytest.MonkeyPatch) -> 
     loader.open_gates()
     for manager in started:
         manager.stop()
+
+
+class Clock:
+    """A clock that tests set."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s

@@ -6,6 +6,7 @@ import pytest
 
 from service.errors import HeadserveError, InvalidRequestError, UnsupportedTypeError
 from service.protocols.oip import codec as oip
+from service.protocols.oip.paths import V2
 from service.types import InferResponse, ModelSpec
 from tests.service.protocols.oip.oip_messages import X, model, x
 
@@ -84,5 +85,5 @@ def test_an_output_without_a_datatype():
 
 
 def test_errors():
-    answer = oip.encode_error(HeadserveError("Wrong.", row=1))
+    _, answer = V2.problem(HeadserveError("Wrong.", row=1))
     assert (answer.chunks, answer.headers) == ((b'{"error":"Wrong."}',), ((b"content-type", b"application/json"),))
