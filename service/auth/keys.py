@@ -92,9 +92,6 @@ _NOBODY = Key("", "", bytes(hashlib.sha256().digest_size), frozenset())
 class KeyRing:
     """The API keys that the server accepts; `keys` is a new tuple after every `replace`."""
 
-    keys: tuple[Key, ...]
-    _by_id: Mapping[bytes, Key]
-
     def __init__(self, keys: Iterable[Key] = ()):
         self.replace(keys)
 
