@@ -87,9 +87,8 @@ prometheus:
 	  cd build/prometheus && apt-get download --quiet=2 prometheus && dpkg-deb --extract prometheus_*.deb . ; } || true
 
 .PHONY: mutants
-mutants: install  ## Put single faults into the code, one at a time, and list those that no test finds; takes about an hour
-	$(BIN)/mutmut run
-	$(BIN)/mutmut results
+mutants: install  ## Put single faults into the code, one at a time, and list those that no test finds; takes about an hour. GROUP=scan: only one group
+	$(BIN)/python -m tests.mutants $(GROUP)
 
 # Models for the serving tests: exported by TensorFlow 2.15.1, also for the tests on the newest TensorFlow.
 $(TEST_MODELS)/.exported: .venv/.installed $(wildcard heads/*.py heads/training/*.py examples/*.toml examples/*.csv tests/e2e/every_head.py tests/e2e/canned.py)
@@ -167,5 +166,5 @@ build/bench/%/.installed: benchmarks/requirements/%.txt $(UV)
 
 .PHONY: clean
 clean:  ## Remove the environments, caches and everything that the commands above wrote
-	rm -rf .uv .venv .venv-newest .venv-kserve .demo build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .uv .venv .venv-newest .venv-kserve .demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -139,7 +139,7 @@ def histograms(labels: tf.Tensor, probabilities: tf.Tensor, weights: tf.Tensor |
     bucket = tf.cast(tf.math.ceil(probabilities * (THRESHOLDS - 1)), tf.int32) - 1
     bucket = tf.clip_by_value(bucket, 0, THRESHOLDS - 1) + tf.cast(labels, tf.int32) * THRESHOLDS
     # For this operation, no weights mean 1. It takes a quarter of the time of a segment sum.
-    counts = tf.constant([], tf.float32) if weights is None else tf.zeros_like(labels) + weights
+    counts = tf.zeros([0]) if weights is None else tf.zeros_like(labels) + weights
     return tf.raw_ops.Bincount(arr=bucket, size=2 * THRESHOLDS, weights=counts)
 
 
@@ -228,7 +228,7 @@ def curve_areas(
 def threshold_names(thresholds: tuple[float, ...]) -> list[str]:
     """Return thresholds as text for metric keys: short (`%g`), or with all digits if two would look the same."""
     short = [f"{threshold:g}" for threshold in thresholds]
-    return [name if short.count(name) == 1 else repr(threshold) for name, threshold in zip(short, thresholds, strict=True)]
+    return [repr(threshold) if short.count(f"{threshold:g}") > 1 else f"{threshold:g}" for threshold in thresholds]
 
 
 def at_thresholds(

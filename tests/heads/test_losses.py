@@ -18,6 +18,14 @@ def test_multi_label_cross_entropy_is_a_mean_over_classes() -> None:
     np.testing.assert_allclose(losses.multi_label_cross_entropy(zeros, zeros, [3, 0, 1]), [[0.924196]] * 2, rtol=1e-5)
 
 
+def test_sequences_have_one_loss_for_each_step() -> None:
+    """The classes are the last dimension of `[batch, steps, classes]`."""
+    zeros = tf.zeros([2, 4, 3])
+    np.testing.assert_allclose(losses.multi_label_cross_entropy(zeros, zeros, None), np.full([2, 4, 1], 0.693147), rtol=1e-5)
+    got = losses.softmax_cross_entropy(tf.zeros([2, 4, 1], tf.int64), zeros)
+    np.testing.assert_allclose(got, np.full([2, 4, 1], 1.098612), rtol=1e-5)
+
+
 def test_softmax_cross_entropy() -> None:
     logits = tf.constant([[[0.0, 0, 0, 0]], [[1000.0, 0, 0, 0]]])
     got = losses.softmax_cross_entropy(tf.constant([[[3]], [[1]]]), logits)

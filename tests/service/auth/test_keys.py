@@ -1,3 +1,4 @@
+import re
 import time
 
 import pytest
@@ -7,6 +8,13 @@ from service.errors import InsufficientScopeError, UnauthorizedError
 
 ID, VALID = new_key()
 EXPIRED_ID, EXPIRED = new_key()
+
+
+def test_a_new_key_has_an_id_and_256_random_bits():
+    key_id, key = new_key()
+    assert re.fullmatch("[0-9a-f]{8}", key_id)
+    assert re.fullmatch(f"hs_{key_id}_[A-Za-z0-9_-]{{43}}", key)
+    assert key[12:] != VALID[12:]
 
 
 def ring() -> KeyRing:
@@ -65,7 +73,8 @@ def test_a_replaced_ring_refuses_the_keys_before():
 def test_a_key_permits_its_scopes_and_its_models_only():
     key = Key("1", "k", b"", frozenset({"predict", "read"}), frozenset({"a"}))
     key.permit("read")
-    with pytest.raises(InsufficientScopeError, match="scope 'admin'; this one has: predict, read"):
+    with pytest.raises(InsufficientScopeError, match="scope 'admin'; this one has: predict, read") as refused:
         key.permit("admin")
+    assert refused.value.details == {"scope": "admin"}
     assert [key.sees(model) for model in ("a", "b")] == [True, False]
     assert Key("1", "k", b"", frozenset()).sees("b")

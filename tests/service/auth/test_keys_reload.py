@@ -1,7 +1,6 @@
 """Added, removed and used-up keys, and invalid key files, over real sockets."""
 
 import os
-import resource
 import shutil
 import threading
 import time
@@ -12,9 +11,9 @@ import httpx
 import pytest
 
 from service import Settings, create_app
-from service.auth.keys import SCOPES, KeyRing
-from service.auth.keys_file import MAX_BYTES, Keys
-from service.errors import ConfigError, UnauthorizedError
+from service.auth.keys import SCOPES
+from service.auth.keys_file import MAX_BYTES
+from service.errors import ConfigError
 from tests.service.keyed import WRONG, Keyed, error_of, started
 from tests.service.keyring import add_key, remove_key
 from tests.waiting import GENEROUS_S, until
@@ -101,54 +100,6 @@ def test_a_server_does_not_start_with_a_broken_file(tmp_path, breaking):
     breaking(tmp_path / "keys.json")
     with pytest.raises(ConfigError, match=r"keys\.json"):
         create_app(Settings(models=tmp_path, keys_file=tmp_path / "keys.json"))
-
-
-def test_a_broken_file_is_logged_once(tmp_path, caplog):
-    """The file is read again with every poll."""
-    caplog.set_level("INFO")
-    path = tmp_path / "keys.json"
-    add_key(path, "read", "read")
-    keys, good = Keys(path), path.read_bytes()
-    for _ in range(2):
-        path.write_text("{")
-        for _ in range(5):
-            keys.polled.check()
-        path.write_bytes(good)
-        keys.polled.check()
-    assert (caplog.text.count("keys not reloaded"), caplog.text.count("keys reloaded")) == (2, 2)
-
-
-def test_a_message_about_many_mistakes_is_short(tmp_path):
-    (tmp_path / "keys.json").write_text('{"keys": [' + ",".join(["{}"] * 1000) + "]}")
-    with pytest.raises(ConfigError, match=r"keys\.0\.id: Field required.* and 4995 more\.$") as refused:
-        Keys(tmp_path / "keys.json")
-    assert len(refused.value.message) < 1000
-
-
-def has(ring: KeyRing, key: str) -> bool:
-    try:
-        return bool(ring.authenticate({b"x-api-key": key.encode()}))
-    except UnauthorizedError:
-        return False
-
-
-def test_a_removed_key_is_refused_although_the_first_read_failed(tmp_path):
-    """Without a free descriptor, the file cannot be read; later it can, though it has not changed again."""
-    path = tmp_path / "keys.json"
-    stays, goes = (add_key(path, name, "read") for name in ("stays", "goes"))
-    keys = Keys(path)
-    remove_key(path, "goes")
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
-    try:
-        with pytest.raises(OSError, match="Too many open files"):
-            path.open()
-        keys.polled.check()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    assert has(keys.ring, goes)
-    keys.polled.check()
-    assert (has(keys.ring, goes), has(keys.ring, stays)) == (False, True)
 
 
 def test_a_link_to_the_file(keyed, tmp_path):

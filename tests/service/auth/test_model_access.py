@@ -8,11 +8,19 @@ import pytest
 
 from service.auth.keys import Key
 from service.auth.model_access import AuthorizedManager
-from service.errors import InsufficientScopeError, UnauthorizedError, UnknownModelError
+from service.errors import (
+    InsufficientScopeError,
+    ModelLoadError,
+    UnauthorizedError,
+    UnknownLabelError,
+    UnknownModelError,
+    UnknownVersionError,
+)
 from service.inference.request_context import RequestContext, current
 from service.lifecycle.manager import Manager
 from service.lifecycle.served_models import Problem, ServedModels
 from service.protocols.native.paths import NATIVE
+from tests.service.lifecycle.conftest import FakeLoader, put
 from tests.waiting import GENEROUS_S, until
 
 RESTRICTED = {
@@ -61,7 +69,7 @@ def test_every_member_that_routes_use_is_restricted_filtered_or_open():
 @pytest.mark.parametrize("name", RESTRICTED)
 def test_models_of_others_are_refused(tmp_path, name):
     manager = AuthorizedManager(manager_of(tmp_path))
-    with pytest.raises(UnauthorizedError):
+    with pytest.raises(UnauthorizedError, match=r"^This needs a key\.$"):
         RESTRICTED[name](manager)
     with calling_with({"b"}), pytest.raises(InsufficientScopeError, match=r"not for the model 'a'|for some of them only"):
         RESTRICTED[name](manager)
@@ -71,7 +79,7 @@ def test_models_of_others_are_refused(tmp_path, name):
     ("models", "named"),
     [pytest.param({"a"}, "this key is for 'a'", id="restricted"), pytest.param(None, "secret", id="all models")],
 )
-@pytest.mark.parametrize("name", ["load", "options", "status", "acquire"])
+@pytest.mark.parametrize("name", ["load", "unload", "options", "status", "acquire", "lookup"])
 def test_an_unknown_model_s_error_names_only_models_of_the_key(tmp_path, name, models, named):
     (tmp_path / "secret" / "1").mkdir(parents=True)
     (tmp_path / "secret" / "1" / "saved_model.pb").touch()
@@ -84,6 +92,46 @@ def test_an_unknown_model_s_error_names_only_models_of_the_key(tmp_path, name, m
         unrestricted.stop()
     assert named in error.value.message
     assert ("secret" in f"{error.value.message} {error.value.details}") == (models is None)
+    assert error.value.details == {"model": "a", "expected": ["secret"] if models is None else ["a"]}
+
+
+@pytest.mark.parametrize("models", [{"a"}, None], ids=["restricted", "all models"])
+def test_other_errors_and_answers_stay_as_they_are(tmp_path, models):
+    """Version and label reach the manager."""
+    put(tmp_path, "a/1", "fail: no")
+    unrestricted = Manager(tmp_path, FakeLoader())
+    unrestricted.start()
+    try:
+        until(lambda: unrestricted.settled)
+        manager = AuthorizedManager(unrestricted)
+        with calling_with(models):
+            for find in (manager.acquire, manager.lookup):
+                with pytest.raises(UnknownVersionError, match="no version 7"):
+                    find("a", 7)
+                with pytest.raises(UnknownLabelError, match="no label 'stable'"):
+                    find("a", label="stable")
+            with pytest.raises(ModelLoadError, match="RuntimeError: no"):
+                manager.load("a").result(GENEROUS_S)
+            assert manager.unload("a").result(GENEROUS_S) is None
+    finally:
+        unrestricted.stop()
+
+
+def test_lists_hold_the_models_of_the_key(tmp_path):
+    for name in ("a", "b"):
+        put(tmp_path, f"{name}/1")
+    unrestricted = Manager(tmp_path, FakeLoader())
+    unrestricted.start()
+    try:
+        until(lambda: unrestricted.settled)
+        manager = AuthorizedManager(unrestricted)
+        for models, names in (({"b", "c"}, ["b"]), (None, ["a", "b"])):
+            with calling_with(models):
+                assert sorted(manager.statuses) == sorted(spec.name for spec in manager.specs) == names
+                assert [manager.knows(model) for model in ("a", "b", "c")] == [True, True, False]
+        assert sorted(manager.statuses) == ["a", "b"]  # a path without a key, whose responses name no model
+    finally:
+        unrestricted.stop()
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,14 @@
 """`headserve keys` in this process, on a real file."""
 
-import json
 import os
 import re
 import stat
-import threading
 
 import pytest
 
 from service.auth.keys import KeyRing, digest_of
-from service.auth.keys_file import KeysFile, change, read
+from service.auth.keys_file import read
 from service.cli import main
-from service.errors import ConfigError
-from tests.service.keyring import add_key
 
 
 @pytest.fixture
@@ -128,61 +124,3 @@ def test_a_path_that_is_not_a_file_is_refused(run, tmp_path, arguments, making, 
     assert status == 2
     assert message in err
     assert [child.name for child in tmp_path.iterdir()] == ["keys.json"]
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        pytest.param({"scopes": []}, "keys.0.scopes", id="no scope"),
-        pytest.param({"scopes": ["root"]}, "keys.0.scopes.0", id="unknown scope"),
-        pytest.param({"sha256": "ab"}, "keys.0.sha256", id="short hash"),
-        pytest.param({"name": "a\nb"}, "expected a name", id="name"),
-        pytest.param({"admin": True}, "keys.0.admin", id="unknown member"),
-        pytest.param({"expires": "2026-01-01T00:00:00"}, "keys.0.expires", id="a time without zone"),
-        pytest.param({"rate": "1/fortnight"}, "expected a rate", id="rate"),
-    ],
-)
-def test_mistakes_in_the_file_are_reported(tmp_path, changed, message):
-    path = tmp_path / "keys.json"
-    add_key(path, "a", "read")
-    content = json.loads(path.read_text())
-    content["keys"][0] |= changed
-    path.write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=re.escape(message)):
-        read(path)
-
-
-@pytest.mark.parametrize("what", ["id", "name"])
-def test_ids_and_names_are_unique(tmp_path, what):
-    path = tmp_path / "keys.json"
-    for name in ("a", "b"):
-        add_key(path, name, "read")
-    content = json.loads(path.read_text())
-    content["keys"][1][what] = content["keys"][0][what]
-    path.write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=f"two keys have the {what} "):
-        read(path)
-
-
-def test_keys_that_are_added_at_the_same_time_are_all_kept(tmp_path):
-    path = tmp_path / "keys.json"
-    threads = [threading.Thread(target=add_key, args=(path, f"k{number}", "read")) for number in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(key.name for key in read(path).keys) == sorted(f"k{number}" for number in range(16))
-    assert [child.name for child in tmp_path.iterdir()] == ["keys.json"]
-
-
-def test_a_change_that_fails_leaves_the_file(tmp_path):
-    path = tmp_path / "keys.json"
-    add_key(path, "a", "read")
-    before = path.read_bytes()
-
-    def fails(_: KeysFile) -> KeysFile:
-        raise ConfigError("No.")
-
-    with pytest.raises(ConfigError, match=r"No\."):
-        change(path, fails)
-    assert path.read_bytes() == before

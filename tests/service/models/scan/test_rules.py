@@ -1,6 +1,8 @@
 """Single nodes, in the main graph and in functions, also those that nothing reaches."""
 
 import pytest
+from google.protobuf import text_format
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from service.models.scan import refusal, scan
 from service.models.scan.operations import FILES
@@ -8,9 +10,6 @@ from service.models.scan.operations import FILES
 
 def saved_model(text: str):
     """A SavedModel of one MetaGraph, from protobuf's text."""
-    from google.protobuf import text_format
-    from tensorflow.core.protobuf import saved_model_pb2
-
     return text_format.Parse(f"meta_graphs {{ {text} }}", saved_model_pb2.SavedModel())
 
 
@@ -223,8 +222,6 @@ def test_assets_are_in_their_folder(name: str, leaves: bool) -> None:
 
 def test_assets_of_the_first_years_are_in_their_folder() -> None:
     """TensorFlow reads the old collection only if the model has no list of today's format."""
-    from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
-
     model = saved_model_pb2.SavedModel()
     packed = model.meta_graphs.add().collection_def["saved_model_assets"].any_list.value.add()
     packed.Pack(meta_graph_pb2.AssetFileDef(filename="../x"))
