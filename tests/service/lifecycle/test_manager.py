@@ -271,7 +271,7 @@ def test_a_version_that_is_removed_while_it_loads_is_never_served(models, loader
     put(models, "films/1")
     manager = start()
     folder = put(models, "films/2")
-    until(lambda: states(manager).get(2) == "loading")
+    until(lambda: states(manager).get(2) == "loading" and loader.attempts == [1, 2])
     shutil.rmtree(folder)
     until(lambda: not manager.status("films").versions[-1].wanted)
     gate.set()
