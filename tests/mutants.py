@@ -33,7 +33,10 @@ class Group(NamedTuple):
 GROUPS = {
     "auth": Group(
         ["service/auth/*"],
-        [f"tests/service/auth/test_{name}.py" for name in ("gate_checks", "keys", "keys_file", "model_access", "rate_limit")],
+        [
+            f"tests/service/auth/test_{name}.py"
+            for name in ("gate_checks", "keys", "keys_at_once", "keys_file", "model_access", "rate_limit")
+        ],
         "fork",
     ),
     "batching": Group(["service/batching/*"], ["tests/service/batching"], "fork"),

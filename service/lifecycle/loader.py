@@ -47,6 +47,9 @@ class Guard(Protocol):
     ) -> Mark:
         """Return the mark of a version that may be loaded. Blocks; raises ModelLoadError for any other."""
 
+    def prepare(self) -> None:
+        """Prepare this process for its first load."""
+
 
 class Loader:
     """Loads and unloads versions, each in a thread of its own, and calls `changed` after each step.
@@ -149,6 +152,8 @@ class Loader:
             on_trial, again = partial(self._begin_trial, attempt), record.by_hand
             attempt.mark = self._guard.admit(name, version, record.options, files, on_trial, again=again)
         attempt.pause()
+        if self._guard is not None:
+            self._guard.prepare()
         self._places.acquire()
         attempt.enter(State.LOADING, has_place=True)
         self._changed()

@@ -20,13 +20,14 @@ class Guard:
     Args:
         ledger: what is remembered of versions.
         trials: None: no version is tried out.
-        prepare: called in another thread while the first trial runs; imports TensorFlow into this process.
+        prepare: imports TensorFlow into this process; also called beside the first trial. For any thread.
     """
 
     def __init__(self, ledger: Ledger, trials: Trials | None, prepare: Callable[[], None]):
         self._ledger = ledger
         self._trials = trials
-        self._prepare: Callable[[], None] | None = prepare
+        self._prepare = prepare
+        self._prepares_beside = False
 
     def start(self) -> None:
         """Learn from the servers before; call it before versions are loaded."""
@@ -67,10 +68,14 @@ class Guard:
         self._ledger.remember(digest, memory)
         return self._ledger.mark(digest)
 
+    def prepare(self) -> None:
+        """Import TensorFlow into this process; a version whose load begins before would take the time for its own."""
+        self._prepare()
+
     def _prepare_beside(self) -> None:
-        prepare, self._prepare = self._prepare, None
-        if prepare is not None:
-            threading.Thread(target=_suppressed, args=(prepare,), name="prepare", daemon=True).start()
+        if not self._prepares_beside:
+            self._prepares_beside = True
+            threading.Thread(target=_suppressed, args=(self._prepare,), name="prepare", daemon=True).start()
 
     def watch_signals(self) -> None:
         """Write the stacks of all threads to a file when a signal such as SIGSEGV ends the process."""

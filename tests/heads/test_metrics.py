@@ -162,16 +162,17 @@ def test_thresholds_have_names_of_their_own(thresholds: tuple[float, ...], names
 
 
 @pytest.mark.parametrize(
-    ("metric", "name"),
+    ("make", "arguments", "name"),
     [
-        (WeightedMean(), "mean"),
-        (WeightedMean("x"), "x"),
-        (MajorityBaseline("x"), "x"),
-        (CurveArea(), "auc"),
-        (CurveArea("PR", "x"), "x"),
+        (WeightedMean, (), "mean"),
+        (WeightedMean, ("x",), "x"),
+        (MajorityBaseline, ("x",), "x"),
+        (CurveArea, (), "auc"),
+        (CurveArea, ("PR", "x"), "x"),
     ],
 )
-def test_a_metric_and_its_sums_have_names(metric: metrics.Fold, name: str) -> None:
+def test_a_metric_and_its_sums_have_names(make: type[metrics.Fold], arguments: tuple[str, ...], name: str) -> None:
+    metric = make(*arguments)
     assert metric.name == name
     assert metric.sums.name.partition(":")[0] == "sums"
 

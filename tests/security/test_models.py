@@ -199,7 +199,7 @@ def test_a_model_that_becomes_trusted_is_loaded(server: Server, hostile: Path, t
     assert models(server)["write_file"]["state"] == "failed"
     (hostile / "models.toml").unlink()
     until(lambda: models(server)["print"].get("problems"))
-    assert "prints to a file" in models(server)["print"]["problems"][0]
+    assert "prints lines that can look like the server's own" in models(server)["print"]["problems"][0]
 
 
 @pytest.mark.parametrize(

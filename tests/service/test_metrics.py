@@ -1,6 +1,5 @@
 """The metrics of the real application after known requests."""
 
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -307,19 +306,6 @@ def test_the_page_has_every_metric(tmp_path):
     named = [(it.name + "_total" * (it.type == "counter"), it.type, it.documentation) for it in registered]
     assert named == [(it.name, it.kind, it.help) for it in FAMILIES] + others
     assert str(MAX_CLASSES) in PAGE.read_text()
-
-
-def test_a_folder_whose_name_is_not_utf_8(tmp_path):
-    folder = tmp_path / os.fsdecode(b"caf\xe9") / "1"
-    folder.mkdir(parents=True)
-    (folder / "saved_model.pb").touch()
-    manager = Manager(tmp_path, None)
-    manager.start()
-    try:
-        page, _ = Metrics(manager, Rejections()).page("")
-    finally:
-        manager.stop()
-    assert rb'model="caf\\udce9"' in page
 
 
 def test_two_registries_do_not_mix(tmp_path):

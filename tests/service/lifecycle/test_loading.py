@@ -48,6 +48,8 @@ class Guard:
             raise ModelLoadError("It crashes.")
         return self.marks.setdefault(version, Mark())
 
+    def prepare(self) -> None: ...
+
 
 @pytest.fixture
 def clock():
