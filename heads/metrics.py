@@ -59,7 +59,7 @@ class Fold(tf.keras.metrics.Metric):
 
     def __init__(self, name: str, shape: tuple[int, ...]) -> None:
         super().__init__(name=name, dtype=tf.float32)
-        self.sums = self.add_weight(name="sums", shape=shape, initializer="zeros")
+        self.sums = self.add_weight(name="sums", shape=shape, initializer="zeros", dtype=self.dtype)
 
     @as_written
     def reset_state(self) -> None:

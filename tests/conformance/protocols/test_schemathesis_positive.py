@@ -41,6 +41,7 @@ REASONS = {
     "refused the values": "values that the graph does not accept, such as an index out of range",
     "Could not parse example": "text that is not a tf.Example",
     "no servable version|timed out": "the state of the server",
+    "no answer within the time": "a request may give the server less time than it takes",
 }
 """Reasons to refuse a request that fits the document, by their messages."""
 
