@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
 from service.errors import ModelLoadError
@@ -12,6 +13,17 @@ from service.models.options import ModelOptions
 from service.models.signing import VersionFiles
 from service.trials.ledger import Ledger, Mark
 from service.trials.trials import Trials
+
+DISTRIBUTIONS = (
+    "tensorflow",
+    "tensorflow-cpu",
+    "tensorflow-rocm",
+    "tensorflow-macos",
+    "tensorflow-intel",
+    "tf-nightly",
+    "tf-nightly-cpu",
+)
+"""Distributions that contain the package `tensorflow`."""
 
 
 class Guard:
@@ -88,6 +100,14 @@ class Guard:
             self._trials.stop()
 
 
+def tensorflow_version() -> str:
+    """Return the installed version of TensorFlow, which comes in several distributions, without importing it; empty if unknown."""
+    for distribution in DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            return version_of(distribution)
+    return ""
+
+
 def _suppressed(prepare: Callable[[], None]) -> None:
     with suppress(Exception):  # the load raises it again
         prepare()
@@ -98,6 +118,6 @@ def digest_of(options: ModelOptions, files: VersionFiles) -> str:
     content = {
         "files": {name: files.sha256(name, "the version's folder") for name in files.names},
         "options": options.model_dump(mode="json", include={"batching", "compute", "trusted"}),
-        "tensorflow": version_of("tensorflow"),
+        "tensorflow": tensorflow_version(),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

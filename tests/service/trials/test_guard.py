@@ -1,11 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from service.errors import ModelLoadError
 from service.models.options import BatchingOptions, ModelOptions, VersionPolicy
 from service.models.signing import VersionFiles
-from service.trials.guard import Guard, digest_of
+from service.trials.guard import Guard, digest_of, tensorflow_version
 from service.trials.ledger import Ledger, Memory
 
 
@@ -81,3 +82,16 @@ def test_what_another_trial_is_needed_for(tmp_path, files):
     assert digest_of(ModelOptions(batching=BatchingOptions(max_batch_size=2)), files) != before
     (tmp_path / "3" / "saved_model.pb").write_bytes(b"other")
     assert digest_of(ModelOptions(), VersionFiles(tmp_path / "3")) != before
+
+
+def test_the_version_of_tensorflow():
+    import tensorflow as tf
+
+    assert tensorflow_version() == tf.__version__
+
+
+def test_a_distribution_without_the_usual_name(monkeypatch):
+    monkeypatch.setattr("service.trials.guard.DISTRIBUTIONS", ("no-such-distribution", "numpy"))
+    assert tensorflow_version() == np.__version__
+    monkeypatch.setattr("service.trials.guard.DISTRIBUTIONS", ("no-such-distribution",))
+    assert tensorflow_version() == ""
