@@ -101,7 +101,7 @@ class Guard:
 
 
 def tensorflow_version() -> str:
-    """Return the installed version of TensorFlow, which comes in several distributions, without importing it; empty if unknown."""
+    """Return the installed version of TensorFlow without importing it; empty if its distribution is not known."""
     for distribution in DISTRIBUTIONS:
         with suppress(PackageNotFoundError):
             return version_of(distribution)
