@@ -32,7 +32,7 @@ def test_the_server_is_hardened_and_bounded(compose: Compose) -> None:
     assert host["NanoCpus"] > 0
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
     mounts = json.loads(compose.container("server")["json .Mounts"])
-    assert [(mount["Destination"], mount["RW"]) for mount in mounts] == [("/models", False)]
+    assert {mount["Destination"]: mount["RW"] for mount in mounts} == {"/models": False, "/cache": True}
 
 
 def test_it_has_time_to_answer_what_runs(compose: Compose) -> None:

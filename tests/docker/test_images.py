@@ -34,8 +34,9 @@ def test_size(image: str, limit_gb: float, capsys: pytest.CaptureFixture[str]) -
 def test_is_a_user_that_owns_nothing_but_the_volumes(image: str) -> None:
     assert inspected(image, ".Config.User") == "1000:1000"
     assert shell(image, "id -u; id -g") == "1000\n1000"
-    assert shell(image, "find / -xdev -uid 1000 -not -path '/proc/*'").split() == ["/models", "/runs"]
+    assert shell(image, "find / -xdev -uid 1000 -not -path '/proc/*' | sort").split() == ["/cache", "/models", "/runs"]
     assert shell(image, "find / -xdev -writable -type d -not -path '/proc/*' -not -path '/dev/*' | sort").split() == [
+        "/cache",
         "/models",
         "/run/lock",
         "/runs",
