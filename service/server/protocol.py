@@ -4,8 +4,11 @@ No other module uses uvicorn's internals; tests/service/server/test_uvicorn.py l
 """
 
 import asyncio
+import fcntl
 import socket
 import struct
+import sys
+import termios
 from collections.abc import Callable, Sized
 from typing import Any
 
@@ -76,7 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_shutting_down = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn narrows it, too
-        self._writer = CoalescingTransport(transport, self.loop)
+        self._writer = CoalescingTransport(transport, self.loop, on_close=self._close)
         super().connection_made(self._writer)  # type: ignore[arg-type] # a transport by its methods
         self.flow = PipelineFlowControl(self.transport, self.pipeline)
         if self._on_connected is not None:
@@ -155,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
         uvicorn's method starts a timer for idle connections, which `Connections` replaces.
         """
-        if self.transport.is_closing():
+        if self._writer.has_ended:
             return
         self.flow.resume_reading()
         if self.pipeline:
@@ -179,9 +182,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def state(self) -> ConnectionState:
         # The state holds the last request itself, because its address could be reused by the next one.
-        if unsent_bytes := self.transport.get_write_buffer_size():
+        is_closing = self._ignores_input and self._pending_rejection is None
+        unsent_bytes = self.transport.get_write_buffer_size() + (self._unacknowledged_bytes() if is_closing else 0)
+        if unsent_bytes:
             return ConnectionState(Phase.WRITING, sent_bytes=self._writer.written_bytes - unsent_bytes)
-        if self._ignores_input and self._pending_rejection is None:
+        if is_closing:
             return ConnectionState(Phase.CLOSING)
         cycle = self.cycle
         is_last = cycle is not None and cycle.scope is self.scope  # otherwise, the head of the next request has begun
@@ -208,16 +213,19 @@ class BoundedProtocol(HttpToolsProtocol):
 
         After a full close, a request that is under way would be answered with a reset, which discards responses.
         """
-        if self._ignores_input or self.transport.is_closing():
-            return
-        self._ignores_input = True
-        self._write_eof()
+        if not self._writer.has_ended:
+            self._ignores_input = True
+            self._pending_rejection = None
+            self._writer.end()
 
-    def _write_eof(self) -> None:
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:  # TLS sends its own end
-            self.transport.close()
+    def _unacknowledged_bytes(self) -> int:
+        """Number of sent bytes that the client's system has not acknowledged: a close could discard them."""
+        unacknowledged = bytearray(struct.calcsize("i"))
+        try:
+            fcntl.ioctl(self.transport.get_extra_info("socket"), termios.TIOCOUTQ, unacknowledged)
+        except (OSError, ValueError):  # only Linux tells; and the socket may have been closed
+            return 0
+        return int.from_bytes(unacknowledged, sys.byteorder)
 
     def _limit_head(self, received_bytes: int) -> None:
         """Reject a head without an end, and what is received in place of a body: trailers, chunk extensions."""
@@ -270,11 +278,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _send_rejection(self, error: HeadserveError) -> None:
         self._pending_rejection = None
-        if self.transport.is_closing():
+        if self._writer.has_ended:
             return
         if not self._registry.reject(self, error.code):
             self.transport.abort()
             return
         self.flow.resume_reading()
         self.transport.write(encode_rejection(error, self.server_state.default_headers))
-        self._write_eof()
+        self._writer.end()

@@ -4,17 +4,22 @@ uvicorn writes the head as soon as it is complete, and the body a moment later.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 
 class CoalescingTransport:
-    """A transport that holds the head of a response until the next write, at most until the end of the event loop's turn."""
+    """A transport that holds the head of a response until the next write, at most until the end of the event loop's turn.
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop):
+    uvicorn calls `close` after the last response of a connection. That calls `on_close`, which decides how the connection ends.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, on_close: Callable[[], None]):
         self._transport = transport
         self._loop = loop
         self._head: bytes | None = None
-        self._eof_written = False
+        self._end_written = False
+        self.close = on_close
         self.written_bytes = 0
         # Called for every request, therefore without `__getattr__`.
         self.is_closing = transport.is_closing
@@ -22,7 +27,7 @@ class CoalescingTransport:
 
     def write(self, data: bytes | memoryview) -> None:
         """Write the data, or hold it if it may be a head alone. Does nothing once the connection is closing."""
-        if self._eof_written or self.is_closing():
+        if self.has_ended:
             return
         self.written_bytes += len(data)
         if self._head is not None:
@@ -40,16 +45,19 @@ class CoalescingTransport:
             head, self._head = self._head, None
             self._transport.write(head)
 
-    def write_eof(self) -> None:
-        """Close the sending side after the held head."""
+    def end(self) -> None:
+        """Close the sending side after the held head; with TLS, which has an end of its own, the connection."""
         self.flush()
-        self._eof_written = True
-        self._transport.write_eof()
+        self._end_written = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
-    def close(self) -> None:
-        """Close the connection after the held head."""
-        self.flush()
-        self._transport.close()
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more can be sent."""
+        return self._end_written or self.is_closing()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

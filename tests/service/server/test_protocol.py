@@ -3,13 +3,14 @@
 import json
 import re
 import socket
+import time
 from contextlib import suppress
 
 import httpx
 import pytest
 
 from service import Settings, create_app
-from service.server.connections import ConnectionState, Phase
+from service.server.connections import LINGER_S, ConnectionState, Phase
 from service.server.protocol import BoundedProtocol
 from tests.service.raw import asked, connected, head, refused, rest, statuses, until_cut
 from tests.waiting import Pace, not_held_up, until
@@ -201,6 +202,19 @@ def test_a_client_that_reads_in_small_steps_gets_its_response(impatient):
 
     got = not_held_up(reads_in_small_steps, PROMPT_S)
     assert len(got.partition(b"\r\n\r\n")[2]) >= max(length, 1_000_000)
+
+
+def test_requests_after_the_last_response_do_not_discard_it(bounds):
+    """After a full close, the kernel would answer them with a reset, which discards what the client has not read."""
+    with connected(bounds, receive_bytes=4096) as connection:
+        connection.sendall(head("GET", "/static-offline-docs/swagger-ui-bundle.js", Connection="close"))
+        got = connection.recv(1000)
+        for _ in range(3):
+            time.sleep(LINGER_S / 2)
+            connection.sendall(LIVE)
+        got += b"".join(iter(lambda: connection.recv(50_000), b""))
+    assert statuses(got) == [200]
+    assert len(got) > 1_000_000
 
 
 def test_a_client_that_reads_byte_by_byte_is_cut(tmp_path, serving):

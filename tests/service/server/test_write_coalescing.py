@@ -13,6 +13,7 @@ class Socket:
     def __init__(self):
         self.writes = []
         self.calls = []
+        self.has_eof = True
 
     def write(self, data):
         self.writes.append(bytes(data))
@@ -22,6 +23,9 @@ class Socket:
 
     def close(self):
         self.calls.append("close")
+
+    def can_write_eof(self):
+        return self.has_eof
 
     def write_eof(self):
         self.calls.append("write_eof")
@@ -43,7 +47,7 @@ def socket():
 
 @pytest.fixture
 async def transport(socket):
-    return CoalescingTransport(socket, asyncio.get_running_loop())
+    return CoalescingTransport(socket, asyncio.get_running_loop(), on_close=lambda: socket.calls.append("on_close"))
 
 
 async def test_head_and_body_are_one_write(socket, transport):
@@ -62,13 +66,20 @@ async def test_a_head_without_a_body_is_written_at_the_end_of_the_turn(socket, t
     assert socket.writes == [HEAD]
 
 
-@pytest.mark.parametrize("end", ["close", "write_eof"])
-async def test_a_held_head_is_written_before_the_end(socket, transport, end):
+@pytest.mark.parametrize(("has_eof", "call"), [(True, "write_eof"), (False, "close")])
+async def test_a_held_head_is_written_before_the_end(socket, transport, has_eof, call):
+    socket.has_eof = has_eof
     transport.write(HEAD)
-    getattr(transport, end)()
+    transport.end()
     transport.write(b"the response of an application that continues")
-    assert (socket.writes, socket.calls) == ([HEAD], [end])
+    assert (socket.writes, socket.calls) == ([HEAD], [call])
     assert transport.written_bytes == len(HEAD)
+
+
+async def test_a_close_is_left_to_the_protocol(socket, transport):
+    transport.close()
+    assert socket.calls == ["on_close"]
+    assert not transport.has_ended
 
 
 async def test_other_calls_reach_the_transport(socket, transport):
