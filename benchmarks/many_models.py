@@ -87,7 +87,8 @@ def row(server: subprocess.Popen[bytes], log: Path, load_threads: int, trials: b
     time.sleep(IDLE_S)
     idle = (processor_s(server.pid) - before) / IDLE_S
     status = Path(f"/proc/{server.pid}/status").read_text()
-    threads, resident_kb = (int(re.search(rf"^{name}:\s+(\d+)", status, re.MULTILINE)[1]) for name in ("Threads", "VmRSS"))  # type: ignore[index]
+    fields = dict(re.findall(r"^(\w+):\s+(\d+)", status, re.MULTILINE))
+    threads, resident_kb = int(fields["Threads"]), int(fields["VmRSS"])
     cells = (load_threads, trials, f"{seconds:.1f}", f"{loads:.1f}", f"{seconds / loads:.2f}", threads, resident_kb // 1024)
     return f"| {' | '.join(map(str, cells))} | {idle:.1%} |"
 

@@ -4,23 +4,22 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import structlog
 
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, UnavailableError
+from service.lifecycle.attempt import AbandonedError, Attempt
 from service.lifecycle.disk import stamp
 from service.lifecycle.record import Outcome, Record
 from service.lifecycle.served_models import Loaded, Mark, State
-from service.models.card import Card, read_card
+from service.lifecycle.verification import verify
 from service.models.options import ModelOptions
-from service.models.signing import VersionFiles, check
+from service.models.signing import VersionFiles
 from service.runtime.memory import give_back, load_tuning, resident_bytes
-from service.runtime.saved_model import BINARY, TEXT
 
 Load: TypeAlias = Callable[[str, int, Path, ModelOptions], Loaded]
 """Name, version, folder and options → the version in memory. Blocks; raises ModelLoadError or whatever TensorFlow raises."""
@@ -29,8 +28,6 @@ TRIALS_AHEAD = 3
 """Versions that are verified or tried out while others load: a trial that takes long keeps the next version waiting later."""
 MAX_ABANDONED = 8
 """Loads that never return before no further one is begun: each keeps a thread, and what it has allocated."""
-GUARDED_FOLDERS = ("assets", "variables")
-"""Folders from which a graph may read files; a card that lists files must list all files in them."""
 DECIDED_BY_FILES = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 """Errors of the system that last until the version's files change."""
 TRANSIENT_CODES = frozenset({1, 2, 4, 7, 8, 10, 13, 14})
@@ -84,13 +81,13 @@ class Loader:
         self._clock = clock
         self._changed = changed
         self._places = threading.Semaphore(threads)
-        self._attempts: list[_Attempt] = []
+        self._attempts: list[Attempt] = []
         self._unloads: list[_Unload] = []  # `append` and `remove` are atomic
 
     def load(self, record: Record) -> None:
         """Verify, try out, load and warm up a version in the background."""
         record.begin_load()
-        attempt = _Attempt(record, self._clock)
+        attempt = Attempt(record, self._clock)
         self._attempts = [*(other for other in self._attempts if not other.ended), attempt]
         if sum(other.abandoned for other in self._attempts) >= MAX_ABANDONED:
             error = f"{MAX_ABANDONED} loads have not returned, and a thread cannot be ended; restart the server to load others."
@@ -128,22 +125,23 @@ class Loader:
         for attempt in self._attempts:
             attempt.abandon()
 
-    def _run_load(self, attempt: "_Attempt") -> None:
+    def _run_load(self, attempt: Attempt) -> None:
         before = resident_bytes()
         outcome = Outcome()
         try:
             with load_tuning.active():
                 self._load_and_warm_up(attempt)
-        except _AbandonedError:
+        except AbandonedError:
             pass
         except Exception as failure:
             attempt.discard()
-            outcome = _failed(attempt.record, failure)
+            if not attempt.abandoned:  # otherwise its failure has been reported
+                outcome = _failed(attempt.record, failure)
         if attempt.end(outcome, max(resident_bytes() - before, 0)):
             self._places.release()
         self._changed()
 
-    def _load_and_warm_up(self, attempt: "_Attempt") -> None:
+    def _load_and_warm_up(self, attempt: Attempt) -> None:
         record = attempt.record
         folder, name, version = record.disk.folder, record.disk.model, record.id.version
         before = stamp(folder)
@@ -156,6 +154,8 @@ class Loader:
             self._guard.prepare()
         self._places.acquire()
         attempt.enter(State.LOADING, has_place=True)
+        if attempt.mark is not None:
+            attempt.mark.loading()
         self._changed()
         attempt.hold(self._load(name, version, folder, record.options))
         attempt.enter(State.WARMING, has_place=True)
@@ -170,7 +170,7 @@ class Loader:
         if attempt.mark is not None:
             attempt.mark.loaded()
 
-    def _begin_trial(self, attempt: "_Attempt") -> None:
+    def _begin_trial(self, attempt: Attempt) -> None:
         attempt.enter(State.TRIAL)
         attempt.pause()
         self._changed()
@@ -211,89 +211,6 @@ class _Unload:
     began_s: float
 
 
-class _AbandonedError(Exception):
-    """The attempt was abandoned; its thread ends."""
-
-
-class _Attempt:
-    """One load of a version: what its thread may still change in the record, and when its present step began."""
-
-    def __init__(self, record: Record, clock: Callable[[], float]):
-        self.record = record
-        self.mark: Mark | None = None
-        self.abandoned = False
-        self.ended = False
-        self._clock = clock
-        self._began_s = clock()
-        self._has_place = False
-        self._loaded: Loaded | None = None
-        self._lock = threading.Lock()
-
-    @property
-    def step_s(self) -> float:
-        """Seconds since the present step began; negative while none runs."""
-        return -math.inf if self.ended or self.abandoned else self._clock() - self._began_s
-
-    def pause(self) -> None:
-        """Begin no step yet: the version waits, or is tried out, which has limits of its own. Raises _AbandonedError."""
-        with self._lock:
-            if self.abandoned:
-                raise _AbandonedError
-            self._began_s = math.inf
-
-    def enter(self, state: State, *, has_place: bool = False) -> None:
-        """Begin the next step. Raises _AbandonedError."""
-        with self._lock:
-            self._has_place = has_place
-            if self.abandoned:
-                raise _AbandonedError
-            self.record.enter(state)
-            self._began_s = self._clock()
-
-    def hold(self, loaded: Loaded) -> None:
-        """Keep the loaded version, whose runs are marked from here on."""
-        self._loaded = loaded
-        if self.mark is not None:
-            loaded.mark_runs(self.mark)
-
-    def warm_up(self) -> None:
-        """Warm the loaded version up."""
-        assert self._loaded is not None
-        self._loaded.warm_up()
-
-    def discard(self) -> None:
-        """Close what was loaded."""
-        if self._loaded is not None:
-            with suppress(Exception):  # the failed attempt is the error to report
-                self._loaded.close()
-            self._loaded = None
-            give_back()
-        if self.mark is not None:
-            self.mark.free()
-            self.mark = None
-
-    def abandon(self) -> bool | None:
-        """Let the thread change nothing any more. Returns whether it had a place; None if the attempt has ended meanwhile."""
-        with self._lock:
-            if self.ended or self.abandoned:
-                return None
-            self.abandoned = True
-            return self._has_place
-
-    def end(self, outcome: Outcome, resident_bytes: int = 0) -> bool:
-        """Pass on the outcome; an abandoned attempt closes what it has loaded. Returns whether its place is free now."""
-        with self._lock:
-            self.ended = True
-            if not self.abandoned:
-                record = self.record
-                record.loaded, record.mark, record.outcome = self._loaded, self.mark, outcome
-                record.resident_bytes = 0 if outcome.error is not None else resident_bytes
-                return self._has_place
-        self.discard()
-        log.info("abandoned load ended", model=self.record.disk.model, version=self.record.id.version)
-        return False
-
-
 def _start(work: Callable[[Any], None], argument: Any) -> None:
     # A thread for each piece of work: one that never ends keeps no other waiting. It has the normal priority, because
     # TensorFlow's own threads, which it starts, would inherit a lower one.
@@ -331,41 +248,3 @@ def _of_the_system(cause: BaseException) -> bool:
         return not isinstance(cause, DECIDED_BY_FILES)
     passing = isinstance(cause, MemoryError | OutOfMemoryError | UnavailableError)
     return passing or getattr(cause, "error_code", None) in TRANSIENT_CODES
-
-
-def verify(folder: Path, public_keys: Path | None = None) -> VersionFiles:
-    """Check the files of a version, and return them. Raises ModelLoadError, which names the first wrong file.
-
-    - The folder, `<models>/<model>/<version>`, may be a link into the models folder; its contents must be files, not links.
-    - With `public_keys`, one of them has signed all files as those of this model and version.
-    - With a card that lists files, they are as listed, and neither graph, variables nor assets have unlisted files.
-    """
-    models = folder.parent.parent.resolve()
-    if not folder.resolve().is_relative_to(models):
-        raise ModelLoadError(f"{folder} is a link that leads out of the models folder, to {folder.resolve()}. Copy it there.")
-    files = VersionFiles(folder)
-    if public_keys is not None:
-        check(files, public_keys)
-    card = read_card(folder)
-    if card is not None and card.files:
-        _compare_with_card(files, card)
-    return files
-
-
-def _compare_with_card(files: VersionFiles, card: Card) -> None:
-    for name, expected in sorted(card.files.items()):
-        path = files.folder / name
-        if not path.resolve().is_relative_to(files.folder.resolve()):
-            raise ModelLoadError(f"The model card lists {name!r}, which is not in the version's folder.")
-        size = files.size(name, "the model card")
-        if size != expected.bytes:
-            raise ModelLoadError(f"{path} has {size} bytes; the model card says {expected.bytes}. Copy the version again.")
-        if files.sha256(name, "the model card") != expected.sha256:
-            raise ModelLoadError(
-                f"{path} is not the file that was exported: its sha256 differs from the model card's. Copy the version again."
-            )
-    for name in files.names:
-        if name not in card.files and (name in {BINARY, TEXT} or PurePosixPath(name).parts[0] in GUARDED_FOLDERS):
-            raise ModelLoadError(
-                f"{files.folder / name} is not listed in the model card; remove it, or copy the version again."
-            )

@@ -102,6 +102,9 @@ class Manager:
         """Records that the loader works on, or that are being unloaded."""
         self._to_load: dict[str, ModelVersions] = {}
         """Models with versions to load for which the loader has no place yet, in this order."""
+        self._check_runs_at_s = 0.0
+        self._broken: list[tuple[Record, str]] = []
+        """Served versions that cannot be served any more, each with the reason."""
         self._unsettled: set[str] = set()
         """Names of the models of which a wanted version is neither served nor failed."""
         self._problems: dict[str, list[Problem]] = {}
@@ -238,7 +241,8 @@ class Manager:
     def _wait(self) -> None:
         """Wait until the next scan is due, or a version cannot be served any more."""
         while (left_s := self._scan_at_s - time.monotonic()) > 0 and not self._awake.wait(min(left_s, CHECK_RUNS_S)):
-            if self._broken():
+            self._check_runs()
+            if self._broken:
                 return
 
     def _scan(self) -> None:
@@ -274,7 +278,8 @@ class Manager:
         self._loader.abandon_overdue()
         for record in self._in_work:
             record.finish()
-        retired = [self._give_up(record, reason) for record, reason in self._broken()]
+        self._check_runs()
+        retired = [self._give_up(*self._broken.pop()) for _ in range(len(self._broken))]
         visited = {versions.name: versions for versions in changed}
         visited |= {record.disk.model: self._models[record.disk.model] for record in self._in_work}
         for versions in visited.values():
@@ -329,11 +334,14 @@ class Manager:
         self._in_work.append(record)
         return record.give_up(reason)
 
-    def _broken(self) -> list[tuple[Record, str]]:
-        """Return the served versions that cannot be served any more, each with the reason."""
+    def _check_runs(self) -> None:
+        """Find the served versions that cannot be served any more; once a second, because it visits all models."""
+        if time.monotonic() < self._check_runs_at_s:
+            return
+        self._check_runs_at_s = time.monotonic() + CHECK_RUNS_S
         served = [record for versions in self._models.values() for record in versions.available]
         checked = [(record, record.loaded.check_runs()) for record in served if record.loaded is not None]
-        return [(record, reason) for record, reason in checked if reason is not None]
+        self._broken = [(record, reason) for record, reason in checked if reason is not None]
 
     def _load_waiting(self) -> dict[str, ModelVersions]:
         """Begin to load versions while the loader has places. Returns the models of which a version was considered."""

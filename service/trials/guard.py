@@ -42,7 +42,7 @@ class Guard:
         self._prepares_beside = False
 
     def start(self) -> None:
-        """Learn from the servers before; call it before versions are loaded."""
+        """Open the ledger; call it before versions are loaded."""
         self._ledger.open()
 
     def admit(
@@ -94,7 +94,7 @@ class Guard:
         self._ledger.watch_signals()
 
     def stop(self) -> None:
-        """End the process for trials, and forget what the server was doing: it ends as it should."""
+        """End the process for trials, and close the ledger, because the server ends as it should."""
         self._ledger.close()
         if self._trials is not None:
             self._trials.stop()

@@ -63,7 +63,7 @@ class Mark:
         self._number = number
         self._lock = threading.Lock()
         self._runs = 0
-        self._write(1, 0)
+        self._write(0, 0)
 
     def __enter__(self) -> None:
         with self._lock:
@@ -74,6 +74,10 @@ class Mark:
         with self._lock:
             self._runs -= 1
             self._write(0, self._runs)
+
+    def loading(self) -> None:
+        """Mark that the version is being loaded."""
+        self._write(1, 0)
 
     def loaded(self) -> None:
         """Mark that the version is in memory, and no longer being loaded."""
@@ -100,14 +104,14 @@ class Ledger:
         self._used: set[int] = set()
         self._shared: mmap.mmap | None = None
         self._watches_signals = False
-        self._files: list[IO[bytes]] = []
+        self._files: dict[Path, IO[bytes]] = {}
 
     def open(self) -> None:
-        """Learn from the servers that have died, and create the files of this one."""
+        """Read the files of servers that have died, and create those of this one."""
         try:
             for child in (self._versions, self._servers):
                 child.mkdir(parents=True, exist_ok=True)
-            self._learn()
+            self._read_ended_servers()
             self._begin()
         except OSError as error:
             log.warning("nothing is remembered of versions", cache=str(self._servers.parent), error=error.strerror)
@@ -149,7 +153,7 @@ class Ledger:
             self._used.discard(number)
 
     def loaded(self, digest: str) -> None:
-        """Remember that the version was loaded: earlier ends of servers were not its fault."""
+        """Remember that the version was loaded: it is no longer suspected for earlier ends of servers."""
         memory = self.of(digest, "", 0)
         if memory.ended_loading:
             self.remember(digest, memory.model_copy(update={"ended_loading": 0}))
@@ -159,33 +163,35 @@ class Ledger:
         self._watches_signals = True
 
     def close(self) -> None:
-        """Remove the files of this server: from here on, its end says nothing about versions."""
+        """Remove the files of this server: its end is not attributed to a version any more."""
         with self._lock:
             self._shared = None
-        for file in self._files:
+        for path, file in self._files.items():
             with suppress(OSError):
-                Path(file.name).unlink()
-        if not self._watches_signals:  # otherwise the handler has the file, until the process ends
-            for file in self._files:
+                path.unlink()
+            if not self._watches_signals:  # otherwise the handler has the file, until the process ends
                 file.close()
 
     def _begin(self) -> None:
         name = self._servers / uuid.uuid4().hex
-        slots, crash = name.with_suffix(".slots").open("x+b"), name.with_suffix(".crash").open("x+b")
+        paths = name.with_suffix(".slots"), name.with_suffix(".crash")
+        new = name.with_suffix(".new")
+        slots, crash = new.open("x+b"), paths[1].open("x+b")
         fcntl.flock(slots, fcntl.LOCK_EX)
         slots.truncate(SLOTS * _SLOT.size)
-        self._files = [slots, crash]
+        new.rename(paths[0])  # locked already: no other server can take it for the file of one that has died
+        self._files = dict(zip(paths, (slots, crash), strict=True))
         if self._watches_signals:
             faulthandler.enable(crash)
         self._shared = mmap.mmap(slots.fileno(), SLOTS * _SLOT.size)
 
-    def _learn(self) -> None:
-        """Read what servers that have died were doing, and remember it of their versions."""
+    def _read_ended_servers(self) -> None:
+        """Remember of each version that a server has died while it loaded or ran it."""
         for path in self._servers.glob("*.slots"):
             crash = path.with_suffix(".crash")
             with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:  # another server reads it, or runs
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._blame(file.read(), crash.read_text(errors="replace") if crash.exists() else "")
+                self._remember_suspects(file.read(), crash.read_text(errors="replace") if crash.exists() else "")
                 crash.unlink(missing_ok=True)
                 path.unlink(missing_ok=True)
         now_s = time.time()
@@ -193,7 +199,7 @@ class Ledger:
             if now_s - path.stat().st_mtime > KEPT_S:
                 path.unlink(missing_ok=True)
 
-    def _blame(self, slots: bytes, stacks: str) -> None:
+    def _remember_suspects(self, slots: bytes, stacks: str) -> None:
         used = [slot for slot in _SLOT.iter_unpack(slots[: len(slots) // _SLOT.size * _SLOT.size]) if slot[0].strip(b"\0")]
         loading = [digest.decode() for digest, is_loading, _ in used if is_loading]
         running = [digest.decode() for digest, _, runs in used if runs > 0]

@@ -62,7 +62,8 @@ class Report(BaseModel):
             return self.error
         how = f"was ended by {self.error}" if self.outcome == "ended" else f"exceeded {self.error}"
         operations = f"; the last operations were {', '.join(self.operations)}" if self.operations else ""
+        fix = "or raise the limit" if self.outcome == "exceeded" else "or with another version of TensorFlow"
         return (
             f"Its trial in a separate process {how} while {self.step}{operations}. It is not loaded into the server. "
-            "Export the model without these operations, or raise the limit."
+            f"Export the model without the operations that cause this, {fix}."
         )

@@ -49,7 +49,7 @@ def main(number: int) -> None:
 
     devices.import_tensorflow()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the server as well
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors need no burial
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors that end leave no zombies
     server = socket.socket(fileno=number)
     server.settimeout(IDLE_S)
     while True:
@@ -61,37 +61,39 @@ def main(number: int) -> None:
             return
         if os.fork() == 0:
             server.close()
-            with socket.socket(fileno=files[0]) as asked:
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                request = Request.model_validate_json(_line(asked))
-                asked.sendall(supervised(request, asked).model_dump_json().encode())
-            os._exit(0)
+            try:
+                with socket.socket(fileno=files[0]) as requester:
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    request = Request.model_validate_json(_line(requester))
+                    requester.sendall(supervised(request, requester).model_dump_json().encode())
+            finally:  # whatever happened, this process is not the template
+                os._exit(0)
         os.close(files[0])
 
 
-def supervised(request: Request, asked: socket.socket) -> Report:
-    """Run the trial in a child process, and return its report. Without a server at the other end of `asked`, it is ended."""
+def supervised(request: Request, requester: socket.socket) -> Report:
+    """Run the trial in a child process, and return its report. Raises SystemExit once `requester` has no other end."""
     with tempfile.TemporaryDirectory(prefix="headserve-trial-") as folder:
         (read_log, write_log), (read_steps, write_steps) = os.pipe(), os.pipe()
         pid = os.fork()
         if pid == 0:
-            asked.close()
+            requester.close()
             _try(request, write_log, write_steps, Path(folder))
         os.close(write_log)
         os.close(write_steps)
-        return _Watch(request, pid, read_log, read_steps, asked).report()
+        return _Watch(request, pid, read_log, read_steps, requester).report()
 
 
 class _Watch:
     """A running trial as its supervisor sees it."""
 
-    def __init__(self, request: Request, pid: int, log: int, steps: int, asked: socket.socket):
+    def __init__(self, request: Request, pid: int, log: int, steps: int, requester: socket.socket):
         self._limits = request.limits
         self._pid = pid
-        self._log, self._steps, self._asked = log, steps, asked
+        self._log, self._steps, self._requester = log, steps, requester
         self._began_s = time.monotonic()
         self._before_bytes = _resident_bytes(os.getpid())
-        self._logged, self._said = b"", b""
+        self._logged, self._steps_read = b"", b""
 
     def report(self) -> Report:
         """Wait for the trial's end; end it at a limit."""
@@ -102,7 +104,7 @@ class _Watch:
             os.kill(self._pid, signal.SIGKILL)
         _, status = os.waitpid(self._pid, 0)
         self._read_rest()
-        *steps, last = self._said.decode().splitlines() or ["it started"]
+        *steps, last = self._steps_read.decode().splitlines() or ["it started"]
         if exceeded is None and last.startswith("{"):
             return Report.model_validate_json(last)
         step, operations = steps[-1] if last.startswith("{") else last, tuple(last_operations(self._logged))
@@ -114,17 +116,18 @@ class _Watch:
 
     def _read(self) -> bool:
         """Read what the trial has written; return whether it may write more."""
-        watched: list[int | socket.socket] = [self._log, self._steps, self._asked]
+        watched: list[int | socket.socket] = [self._log, self._steps, self._requester]
         ready, _, _ = select.select(watched, [], [], WATCH_S)
-        if self._asked in ready:  # the server has ended, or waits no longer
+        if self._requester in ready:  # the server has ended, or waits no longer
             os.kill(self._pid, signal.SIGKILL)
-            os._exit(1)
+            os.waitpid(self._pid, 0)
+            raise SystemExit
         if self._log in ready:
             self._logged = (self._logged + os.read(self._log, LOG_BYTES))[-LOG_BYTES:]
         if self._steps in ready:
-            said = os.read(self._steps, LOG_BYTES)
-            self._said += said
-            return bool(said)
+            read = os.read(self._steps, LOG_BYTES)
+            self._steps_read += read
+            return bool(read)
         return True
 
     def _read_rest(self) -> None:
@@ -198,8 +201,8 @@ def _loaded(request: Request, steps: int) -> Report:
     return Report(outcome="passed")
 
 
-def _line(asked: socket.socket) -> bytes:
-    with asked.makefile("rb") as file:
+def _line(requester: socket.socket) -> bytes:
+    with requester.makefile("rb") as file:
         return file.readline()
 
 

@@ -59,7 +59,9 @@ def test_a_version_with_which_the_server_has_ended_is_tried_out_at_the_next_star
     assert (event["model"], event["version"], event["doing"]) == ("recursion", 1, "loading")
 
 
-def test_a_trial_ends_with_its_server(start: Start, models: Models) -> None:
+def test_a_trial_ends_with_its_server(start: Start, models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     harmful.endless_init(models.folder / "endless" / "1")
     server = start(TRIALS | {"load_timeout_ms": 600_000})
     until(lambda: server.versions("endless") == {1: "trial"})
@@ -67,6 +69,7 @@ def test_a_trial_ends_with_its_server(start: Start, models: Models) -> None:
     server.signal(signal.SIGKILL)
     server.ended()
     until(lambda: not any(map(runs, processes)))
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

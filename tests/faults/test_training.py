@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from service.lifecycle.loader import verify
+from service.lifecycle.verification import verify
 from tests.faults import trainings
 from tests.faults.conftest import Shared
 from tests.faults.traffic import Counts, Traffic

@@ -308,6 +308,13 @@ def test_the_page_has_every_metric(tmp_path):
     assert str(MAX_CLASSES) in PAGE.read_text()
 
 
+def test_a_label_that_is_not_utf_8(tmp_path):
+    rejections = Rejections()
+    rejections.counts["caf\udce9", "native", 401] += 1
+    page, _ = Metrics(Manager(tmp_path, None), rejections).page("")
+    assert rb'model="caf\\udce9"' in page
+
+
 def test_two_registries_do_not_mix(tmp_path):
     manager = Manager(tmp_path, None)
     assert Metrics(manager, Rejections()).registry is not Metrics(manager, Rejections()).registry

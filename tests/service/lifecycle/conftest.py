@@ -89,6 +89,18 @@ class FakeLoader:
         return model
 
 
+def close_slowly(model: FakeModel) -> tuple[list[str], threading.Event]:
+    """Let the model's `close` wait. Returns the calls of it, and the event that ends the wait."""
+    calls, closed = [], threading.Event()
+
+    def close() -> None:
+        calls.append("close")
+        assert closed.wait(GENEROUS_S)
+
+    model.close = close  # type: ignore[method-assign] # of this model only
+    return calls, closed
+
+
 def put(models: Path, path: str, text: str = "") -> Path:
     """Rename a version into place."""
     aside = models / f".{path.replace('/', '-')}"

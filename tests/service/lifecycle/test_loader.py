@@ -5,7 +5,8 @@ import os
 import pytest
 
 from service.errors import ConfigError, ModelError, ModelLoadError, OutOfMemoryError, OverloadedError, RejectedByModelError
-from service.lifecycle.loader import is_transient, verify
+from service.lifecycle.loader import is_transient
+from service.lifecycle.verification import verify
 from tests.service.conftest import FILMS_CARD
 
 

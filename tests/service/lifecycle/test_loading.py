@@ -23,6 +23,9 @@ class Mark:
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
 
+    def loading(self) -> None:
+        self.done.append("loading")
+
     def loaded(self) -> None:
         self.done.append("loaded")
 
@@ -155,14 +158,14 @@ def test_the_mark_of_a_version(models, guard, manage):
     put(models, "films/1")
     manager = manage(guarded=True)
     until(lambda: manager.settled)
-    assert guard.marks[1].done == ["loaded"]
+    assert guard.marks[1].done == ["loading", "loaded"]
     put(models, "films/2")
     until(lambda: states(manager) == {1: "end", 2: "available"} or states(manager) == {1: "start", 2: "available"})
-    assert guard.marks[1].done == ["loaded", "free"]
+    assert guard.marks[1].done == ["loading", "loaded", "free"]
 
 
 def test_the_mark_of_a_version_that_fails(models, guard, manage):
     put(models, "films/1", "fail warm-up: cold")
     manager = manage(guarded=True)
     until(lambda: manager.settled)
-    assert guard.marks[1].done == ["free"]
+    assert guard.marks[1].done == ["loading", "free"]

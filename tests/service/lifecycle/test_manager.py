@@ -9,7 +9,7 @@ from service.lifecycle import disk
 from service.lifecycle.model_versions import ModelVersions
 from service.lifecycle.models_folder import ModelsFolder
 from service.lifecycle.routing import VersionHandle
-from tests.service.lifecycle.conftest import NEVER_MS, put, replace, served, states, write
+from tests.service.lifecycle.conftest import NEVER_MS, close_slowly, put, replace, served, states, write
 from tests.waiting import GENEROUS_S, until
 
 
@@ -379,13 +379,7 @@ def test_the_end_of_an_unloading_is_noticed_without_a_poll(models, start):
 def test_a_version_is_closed_once_however_long_that_takes(models, loader, start):
     put(models, "films/1")
     manager = start()
-    calls, closed = [], threading.Event()
-
-    def close():
-        calls.append("close")
-        assert closed.wait(GENEROUS_S)
-
-    loader.loaded[0].close = close
+    calls, closed = close_slowly(loader.loaded[0])
     manager.unload("films").result(GENEROUS_S)
     until(lambda: calls)
     for name in ("birds", "trees"):  # two more scans
@@ -469,12 +463,19 @@ def test_the_problems_of_a_model_name_the_version_that_failed(models, start):
 
 @pytest.fixture
 def counted(monkeypatch):
-    """Counts the calls of functions by their name."""
+    """Counts the calls of functions by their name; not those of other tests' servers, which may run in the same process."""
     counts = Counter()
+    others = set(threading.enumerate()) - {threading.current_thread()}
 
     def count(owner, name):
         called = getattr(owner, name)
-        monkeypatch.setattr(owner, name, lambda *args, **options: counts.update([name]) or called(*args, **options))
+
+        def counting(*args, **options):
+            if threading.current_thread() not in others:
+                counts[name] += 1
+            return called(*args, **options)
+
+        monkeypatch.setattr(owner, name, counting)
 
     count(ModelsFolder, "scan")
     count(ModelVersions, "plan")

@@ -10,7 +10,7 @@ from service.lifecycle.manager import Manager
 from service.lifecycle.models_folder import ModelsFolder
 from service.lifecycle.routing import VersionHandle
 from service.models.signing import new_key
-from tests.service.lifecycle.conftest import NEVER_MS, Clock, put, served, states, write
+from tests.service.lifecycle.conftest import NEVER_MS, Clock, close_slowly, put, served, states, write
 from tests.waiting import GENEROUS_S, until
 
 
@@ -74,13 +74,7 @@ def test_no_model_is_served_before_the_start_and_after_the_end(models, loader, s
 def test_a_version_that_is_being_closed_is_not_closed_again_at_the_end(models, loader, start):
     put(models, "films/1")
     manager = start()
-    calls, closed = [], threading.Event()
-
-    def close():
-        calls.append("close")
-        assert closed.wait(GENEROUS_S)
-
-    loader.loaded[0].close = close
+    calls, closed = close_slowly(loader.loaded[0])
     manager.unload("films").result(GENEROUS_S)
     until(lambda: calls)
     manager.stop()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.errors import ConfigError, ModelLoadError
-from service.lifecycle.loader import verify
+from service.lifecycle.verification import verify
 from service.models.signing import SIGNATURE, new_key, read_public_keys, sign
 from tests.service.conftest import FILMS_CARD, write_card
 
