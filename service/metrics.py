@@ -211,5 +211,5 @@ class _Page:
 
 
 def _texts(labels: tuple[str, ...]) -> list[str]:
-    """Return the labels as valid UTF-8: the name of a folder may be any bytes."""
+    """Return the labels as valid UTF-8: one bad text, for instance the name of a class, would fail the whole page."""
     return [label.encode(errors="backslashreplace").decode() for label in labels]
