@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ from service.protocols.routes import operations_router
 from service.protocols.tfserving import routes as v1_routes
 from service.protocols.tfserving.paths import TIMEOUT_MS, V1
 from service.runtime import devices
-from service.runtime.memory import tune_garbage_collection
+from service.runtime.memory import available_bytes, tune_garbage_collection
 from service.runtime.model import load as load_model
 from service.server.tls import Tls
 from service.settings import Settings
@@ -66,6 +66,7 @@ class _Parts:
     settings: Settings
     manager: Manager
     guard: Guard
+    prepare: "_Preparation"
     visible: ServedModels
     keys: Keys | None
     tls: Tls | None
@@ -111,16 +112,18 @@ def _create_parts(settings: Settings) -> _Parts:
     signers = settings.require_signature
     if signers is not None:
         read_public_keys(signers)  # so that an unusable file is reported once, not for every model
-    prepare = _prepare(settings)
+    prepare = _Preparation(settings)
     trials = Trials(settings.load_timeout_ms / 1000, settings.compute_threads) if settings.trials else None
     guard = Guard(Ledger(settings.cache), trials, prepare)
     load = _loader(settings, tracing, prepare)
-    manager = Manager(settings.models, load, settings.models_config, timing, signers, guard=guard)
+    memory_bytes = _memory_bytes(settings)
+    manager = Manager(settings.models, load, settings.models_config, timing, signers, guard=guard, memory_bytes=memory_bytes)
     keys = None if settings.keys_file is None else Keys(settings.keys_file)
     return _Parts(
         settings=settings,
         manager=manager,
         guard=guard,
+        prepare=prepare,
         visible=manager if keys is None else AuthorizedManager(manager),
         keys=keys,
         tls=None if settings.tls_certificate is None else Tls(settings.tls_certificate, settings.tls_key),
@@ -134,7 +137,7 @@ def _create_parts(settings: Settings) -> _Parts:
 def _routers(parts: _Parts) -> list[APIRouter]:
     models, has_keys = parts.visible, parts.keys is not None
     return [
-        native_routes.router(models, _runtime(parts.manager)),
+        native_routes.router(models, parts.prepare.runtime),
         v2_routes.server_router(models, package_version()),
         v2_routes.model_router(models),
         v2_routes.repository_router(models, parts.bodies, changes_allowed=has_keys),
@@ -202,21 +205,27 @@ def _tracing(settings: Settings) -> "Tracing | None":
     return tracing_from_environment(package_version())
 
 
-def _prepare(settings: Settings) -> Callable[[], None]:
-    """Return a function that imports TensorFlow and configures its devices, once. For any thread."""
+class _Preparation:
+    """Imports TensorFlow and configures its devices at the first call. For any thread."""
 
-    @cache
-    def once() -> None:
-        devices.configure(settings.gpu_memory_growth, settings.gpu_memory_limit_mb, settings.require_gpu)
-        log.info("computing on", **devices.runtime())
-        tune_garbage_collection()
+    def __init__(self, settings: Settings):
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._runtime: dict[str, Any] = {}
 
-    def prepare() -> None:
-        with preparing:
-            once()
+    def __call__(self) -> None:
+        settings = self._settings
+        with self._lock:
+            if not self._runtime:
+                devices.configure(settings.gpu_memory_growth, settings.gpu_memory_limit_mb, settings.require_gpu)
+                found = devices.runtime()
+                log.info("computing on", **found)
+                tune_garbage_collection()
+                self._runtime = found
 
-    preparing = threading.Lock()
-    return prepare
+    def runtime(self) -> dict[str, Any]:
+        """Return TensorFlow's version and devices; empty until it is imported, because requests must not wait for that."""
+        return self._runtime
 
 
 def _loader(settings: Settings, tracing: "Tracing | None", prepare: Callable[[], None]) -> Load:
@@ -230,15 +239,16 @@ def _loader(settings: Settings, tracing: "Tracing | None", prepare: Callable[[],
     return load
 
 
+def _memory_bytes(settings: Settings) -> int | None:
+    """Return the memory of models that are loaded at their first request; None if they are loaded at the start."""
+    if not settings.lazy:
+        return None
+    return available_bytes() // 2 if settings.lazy_memory_mb is None else settings.lazy_memory_mb * 2**20
+
+
 def _v1_timeout_ms(settings: Settings) -> int:
     """Return TensorFlow Serving's time limit, unless the settings have one."""
     return settings.request_timeout_ms if "request_timeout_ms" in settings.model_fields_set else TIMEOUT_MS
-
-
-def _runtime(manager: ServedModels) -> Callable[[], dict[str, Any]]:
-    """Return a function for TensorFlow's version and devices; empty until TensorFlow is imported, as requests must not wait."""
-    runtime = cache(devices.runtime)
-    return lambda: runtime() if manager.settled and manager.statuses else {}
 
 
 def package_version() -> str:

@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     """Number of versions loaded at the same time."""
     load_timeout_ms: Positive = 300_000
     """Maximum duration of each step of loading a version: trial, loading, warm-up."""
+    lazy: bool = False
+    """Load a model at its first request, which waits for it, and unload the least recently used ones beyond lazy_memory_mb."""
+    lazy_memory_mb: int | None = Field(default=None, ge=1)
+    """Memory of all loaded models together with lazy, in MiB. Default: half of what is available at the start."""
     trials: bool = True
     """Load every new version in a process with limits first, so that it cannot end the server."""
     cache: Path = Field(default_factory=lambda: Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headserve")

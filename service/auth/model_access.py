@@ -43,6 +43,12 @@ class AuthorizedManager:
     def __init__(self, manager: ServedModels):
         self._all = manager
 
+    def loads_on_demand(self, model: str) -> bool:
+        return _is_visible(model) and self._all.loads_on_demand(model)
+
+    def demand(self, model: str) -> "Future[None]":
+        return _filtered_future(self._all.demand, model)
+
     def load(self, model: str) -> "Future[None]":
         return _filtered_future(self._all.load, model)
 

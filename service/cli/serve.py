@@ -97,7 +97,8 @@ def print_models(console: Console, statuses: Mapping[str, "ModelStatus"], models
     specs = {spec.name: spec for spec in models}
     for status in statuses.values():
         spec = specs.get(status.name)
-        heads = Text(", ".join(head.name for head in spec.heads)) if spec else Text(f"failed: {status.error}", "red")
+        style = "red" if status.state == "failed" else "yellow"
+        heads = Text(", ".join(head.name for head in spec.heads)) if spec else Text(f"{status.state}: {status.error}", style)
         table.add_row(Text(status.name), str(status.version), heads)
     console.print(table)
     for spec in list(specs.values())[:1]:

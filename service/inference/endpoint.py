@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -24,6 +25,7 @@ from service.bodies import (
 from service.counters import HUNG_UP, Rejections
 from service.errors import DeadlineExceededError, HeadserveError, OverloadedError, RequestError, TooManyRowsError
 from service.inference.request_context import RequestContext, current
+from service.lifecycle.on_demand import once_loaded
 from service.lifecycle.served_models import Loaded, ServedModels
 from service.protocols.protocol import Codec, Match, error_response, send_response, unexpected
 from service.types import ASGIApp, Encoded, Headers, InferRequest, InferResponse, ModelSpec, Receive, Scope, Send, nbytes
@@ -91,7 +93,8 @@ class InferenceEndpoint:
         codec = match.path.codec(headers)
         deadline = deadline_of(headers, protocol.timeout_ms or self.request_timeout_ms)
         await body.read(receive, headers)
-        with WhileConnected(receive), self.manager.acquire(match.model, version, match.label) as loaded:
+        acquire = partial(self.manager.acquire, match.model, version, match.label)
+        with WhileConnected(receive), await once_loaded(self.manager, match.model, acquire, deadline) as loaded:
             request.acquired(loaded)
             response = await self._predict(request, loaded, codec, body, deadline)
         encodings = headers.get(b"accept-encoding")

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,19 +21,22 @@ from service.lifecycle import loader
 from service.lifecycle.disk import VersionOnDisk
 from service.lifecycle.loader import Guard, Loader
 from service.lifecycle.manual import ManualLoads
+from service.lifecycle.memory_budget import MemoryBudget
 from service.lifecycle.model_versions import MIN_WAIT_S, ModelVersions
 from service.lifecycle.models_folder import ModelsFolder, Watcher
 from service.lifecycle.policy import Load, Unload
 from service.lifecycle.record import Record
 from service.lifecycle.report import Reporter
+from service.lifecycle.routed_models import RoutedModels
 from service.lifecycle.routing import Table, VersionHandle
-from service.lifecycle.served_models import BUSY, FileStatus, Loaded, ModelStatus, Problem, State
+from service.lifecycle.served_models import BUSY, FileStatus, Problem, State
 from service.messages import did_you_mean
 from service.models.options import FILE_NAME, ModelOptions, Reader
-from service.types import ModelSpec
 
 CHECK_RUNS_S = 1.0
 """Time between two checks for runs that do not return."""
+MEMORY_WAIT_S = 0.1
+"""How long a load waits for memory before it looks for models to unload again."""
 
 log = structlog.get_logger("headserve.lifecycle")
 
@@ -58,7 +60,7 @@ class Timing:
     watch: bool = True
 
 
-class Manager:
+class Manager(RoutedModels):
     """The models of a folder.
 
     Args:
@@ -69,6 +71,8 @@ class Manager:
         timing: how often to scan.
         public_keys: PEM file; a version that none of the keys has signed is refused. None: signatures are not required.
         clock: seconds, of which differences are taken.
+        memory_bytes: a model is loaded at its first request, and the least recently used ones are unloaded when those in memory
+            take more than this. None: every model is loaded at once.
     """
 
     def __init__(
@@ -80,7 +84,9 @@ class Manager:
         public_keys: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         guard: Guard | None = None,
+        memory_bytes: int | None = None,
     ):
+        super().__init__()
         self._path = models
         timing = timing or Timing()
         self._poll_s, self._settle_s = timing.poll_interval_ms / 1000, timing.settle_ms / 1000
@@ -109,8 +115,8 @@ class Manager:
         """Names of the models of which a wanted version is neither served nor failed."""
         self._problems: dict[str, list[Problem]] = {}
         self._option_problems: list[Problem] = []
-        self._manual = ManualLoads()
-        self._table = Table()
+        self._budget = None if memory_bytes is None else MemoryBudget(memory_bytes)
+        self._manual = ManualLoads(on_demand=memory_bytes is not None)
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="lifecycle", daemon=True)
         self._reporter = Reporter()
@@ -159,7 +165,7 @@ class Manager:
 
         The future is done when they are served; it fails with ModelLoadError or UnknownModelError.
         """
-        future = self._manual.request(model, unload=False)
+        future = self._manual.request(model, "load")
         self.wake()
         return future
 
@@ -168,7 +174,16 @@ class Manager:
 
         The future is done when no new request gets the model; it fails with UnknownModelError.
         """
-        future = self._manual.request(model, unload=True)
+        future = self._manual.request(model, "unload")
+        self.wake()
+        return future
+
+    def demand(self, model: str) -> "Future[None]":
+        """Load a model that `loads_on_demand`.
+
+        The future is done when it is served; it fails with ModelLoadError or UnknownModelError.
+        """
+        future = self._manual.request(model, "demand")
         self.wake()
         return future
 
@@ -178,52 +193,9 @@ class Manager:
         self.wake()
 
     @property
-    def statuses(self) -> Mapping[str, ModelStatus]:
-        """The status of every model, by name, in alphabetical order."""
-        return {name: route.status for name, route in self._table.routes.items()}
-
-    @property
-    def specs(self) -> list[ModelSpec]:
-        """The specs of the versions that are served by default."""
-        routes = self._table.routes.values()
-        default = [route.available.get(route.status.version) for route in routes]
-        return [handle.loaded.spec for handle in default if handle is not None]
-
-    @property
-    def served(self) -> list[Loaded]:
-        """Every version that is served."""
-        return [handle.loaded for route in self._table.routes.values() for handle in route.available.values()]
-
-    def knows(self, model: str) -> bool:
-        """Return whether there is a model of that name."""
-        return model in self._table.routes
-
-    @property
     def models_file(self) -> FileStatus:
         """Path and error of `models.toml`."""
         return FileStatus(str(self._options.path), self._options.error)
-
-    def options(self, model: str) -> ModelOptions:
-        """Return the model's options. Raises UnknownModelError."""
-        return self._table.route(model).options
-
-    def status(self, model: str) -> ModelStatus:
-        """Return the model's status. Raises UnknownModelError."""
-        return self._table.route(model).status
-
-    def acquire(self, model: str, version: int | None = None, label: str | None = None) -> AbstractContextManager[Loaded]:
-        """Return a version to hold for one request; without version and label, the newest available one.
-
-        Raises what `Table.find` does.
-        """
-        handle = self._table.find(model, version, label)
-        while not handle.take():  # retired since, and therefore no longer in the table
-            handle = self._table.find(model, version, label)
-        return handle
-
-    def lookup(self, model: str, version: int | None = None, label: str | None = None) -> Loaded:
-        """Return a version without holding it, for its description and statistics. Raises what `Table.find` does."""
-        return self._table.find(model, version, label).loaded
 
     def _run(self) -> None:
         while not self._stopping:
@@ -288,6 +260,9 @@ class Manager:
                 versions.plan(self._settle_s)
             retired += self._unload_unwanted(versions)
         self._to_load |= visited
+        for versions in self._make_room():
+            retired += self._unload_unwanted(versions)
+            visited[versions.name] = versions
         visited |= self._load_waiting()
         self._publish(visited)
         for handle in retired:
@@ -343,6 +318,23 @@ class Manager:
         checked = [(record, record.loaded.check_runs()) for record in served if record.loaded is not None]
         self._broken = [(record, reason) for record, reason in checked if reason is not None]
 
+    def _next_load(self) -> Record | None:
+        """Return the version that is loaded next."""
+        for versions in self._to_load.values():
+            if isinstance(action := versions.action, Load):
+                return versions.records[action.id]
+        return None
+
+    def _make_room(self) -> list[ModelVersions]:
+        """Put back models whose memory the next one needs. Returns them."""
+        if self._budget is None:
+            return []
+        put_back = self._budget.to_unload(self._models.values(), self._next_load())
+        for versions in put_back:
+            self._manual.put_back(versions)
+            versions.plan(self._settle_s)
+        return put_back
+
     def _load_waiting(self) -> dict[str, ModelVersions]:
         """Begin to load versions while the loader has places. Returns the models of which a version was considered."""
         busy = sum(record.state in BUSY for record in self._in_work)
@@ -352,6 +344,9 @@ class Manager:
                 considered[name] = versions
                 record = versions.records[action.id]
                 record.check_folder(self._settle_s)  # it may have changed while it waited
+                if record.settled and self._budget is not None and not self._budget.fits(self._models.values(), record):
+                    self._scan_within(MEMORY_WAIT_S)
+                    return considered
                 if record.settled:
                     self._loader.load(record)
                     self._in_work.append(record)

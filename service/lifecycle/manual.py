@@ -1,13 +1,20 @@
-"""Requests of an operator to load and unload models, with a future for each."""
+"""Requests to load and unload models, with a future for each: those of an operator, and those of clients that need a model."""
 
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from service.errors import ModelLoadError, NotAvailableError, UnknownModelError
 from service.lifecycle.model_versions import ModelVersions
 from service.lifecycle.routing import Table
+
+BY_HAND = "It was unloaded on request; it is served again when it is loaded on request."
+ON_DEMAND = "It is loaded at its first request."
+
+Kind: TypeAlias = Literal["load", "unload", "demand"]
+"""`demand` loads a model that is loaded at its first request, but none that was unloaded by hand."""
 
 _STOPPING = "The server is about to end."
 
@@ -15,7 +22,7 @@ _STOPPING = "The server is about to end."
 @dataclass(eq=False)
 class _Request:
     model: str
-    unload: bool
+    kind: Kind
     future: "Future[None]" = field(default_factory=Future)
 
     def complete(self, error: Exception | None = None) -> None:
@@ -30,20 +37,25 @@ class _Request:
 class ManualLoads:
     """Requests to load and unload models: queued, accepted before a scan, begun after it.
 
-    `request` and `cancel` may be called from any thread, the other methods from the manager's only.
+    `request` and `cancel` may be called from any thread, the other methods from the manager's only. With `on_demand`, a model
+    is out of service until a request needs it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_demand: bool = False) -> None:
+        self._on_demand = on_demand
         self._lock = threading.Lock()
         self._closed = False
         self._queued: list[_Request] = []
         self._accepted: list[_Request] = []
         self._begun: list[_Request] = []
         self._unloaded: set[str] = set()
+        """Names of the models that were unloaded by hand, and not loaded since."""
+        self._demanded: set[str] = set()
+        """Names of the models that were requested, and not put back since."""
 
-    def request(self, model: str, *, unload: bool) -> "Future[None]":
+    def request(self, model: str, kind: Kind) -> "Future[None]":
         """Request that the model be served, or taken out of service."""
-        request = _Request(model, unload)
+        request = _Request(model, kind)
         with self._lock:
             if self._closed:
                 request.complete(NotAvailableError(_STOPPING))
@@ -62,18 +74,31 @@ class ManualLoads:
         for request in self._accepted:
             if request.model not in models:
                 continue
-            if request.unload:
+            if request.kind == "unload":
                 self._unloaded.add(request.model)
-            else:
+                continue
+            self._demanded.add(request.model)
+            if request.kind == "load":
                 self._unloaded.discard(request.model)
                 for record in models[request.model].records.values():
                     record.retry_now()
-        for name, versions in models.items():
-            versions.manually_unloaded = name in self._unloaded
+        for versions in models.values():
+            self._apply(versions)
         self._begun += self._accepted
         names = {request.model for request in self._accepted}
         self._accepted = []
         return names
+
+    def put_back(self, versions: ModelVersions) -> None:
+        """Take the model out of service until the next request for it."""
+        self._demanded.discard(versions.name)
+        self._apply(versions)
+
+    def _apply(self, versions: ModelVersions) -> None:
+        by_hand = versions.name in self._unloaded
+        versions.on_demand = self._on_demand and not by_hand
+        waits = versions.on_demand and versions.name not in self._demanded
+        versions.unloaded = BY_HAND if by_hand else ON_DEMAND if waits else None
 
     def finish(self, models: Mapping[str, ModelVersions], table: Table) -> None:
         """Complete the futures of finished requests, after the new table is published."""
@@ -98,7 +123,7 @@ def _finished(request: _Request, models: Mapping[str, ModelVersions], table: Tab
         except UnknownModelError as unknown:  # the message lists the models there are
             request.complete(unknown)
         return True
-    if request.unload or versions.manually_unloaded:  # a later request may have unloaded what this one loaded
+    if request.kind == "unload" or versions.unloaded is not None:  # by a later request, after this one
         request.complete()
         return True
     if not versions.decided:

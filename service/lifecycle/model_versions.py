@@ -1,5 +1,6 @@
 """All versions of one model: those on disk, those wanted and those loaded."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -10,7 +11,6 @@ from service.lifecycle.routing import Route
 from service.lifecycle.served_models import IN_MEMORY, LabelStatus, ModelStatus, Problem, State, VersionStatus
 from service.models.options import ModelOptions
 
-UNLOADED = "It was unloaded on request; it is served again when it is loaded on request."
 MIN_WAIT_S = 0.01
 
 
@@ -21,8 +21,10 @@ class ModelVersions:
         self.name = name
         self.records: dict[Id, Record] = {}
         self.wanted: frozenset[Id] = frozenset()
-        self.manually_unloaded = False
-        """Whether the model was unloaded by hand, and not loaded since."""
+        self.unloaded: str | None = None
+        """Why the model is out of service although it is on disk; None if it is not."""
+        self.on_demand = False
+        """Whether a request loads the model."""
         self._clock = clock
         self._options = ModelOptions()
         self._disk: tuple[VersionOnDisk, ...] = ()
@@ -32,7 +34,7 @@ class ModelVersions:
 
     def update(self, disk: tuple[VersionOnDisk, ...], options: ModelOptions) -> bool:
         """Apply the versions on disk and the options. Returns whether anything may have to be done or published."""
-        unchanged = (disk, options) == (self._disk, self._options) and self._requests == self._published_requests
+        unchanged = (disk, options) == (self._disk, self._options) and self.requests == self._published_requests
         if unchanged and not any(map(_waits, self._wanted_records)):
             return False
         self._disk, self._options = disk, options
@@ -51,7 +53,7 @@ class ModelVersions:
             if record.id in current or (record.state is State.AVAILABLE and record.id.version in self._current)
         ]
         options = self._options
-        self.wanted = aspired(candidates, options.versions, options.labels.values(), manually_unloaded=self.manually_unloaded)
+        self.wanted = aspired(candidates, options.versions, options.labels.values(), unloaded=self.unloaded is not None)
         for record in self._wanted_records:
             if record.state is State.END:
                 record.enter(State.START)
@@ -107,14 +109,26 @@ class ModelVersions:
         return max(min(waits), MIN_WAIT_S)
 
     @property
-    def _requests(self) -> int:
+    def requests(self) -> int:
+        """Number of times that a version in memory was taken."""
         return sum(record.handle.requests for record in self.records.values() if record.handle is not None)
 
     def route(self) -> Route:
         """Return the model's entry in the routing table, which the caller publishes."""
-        self._published_requests = self._requests
+        self._published_requests = self.requests
         handles = {record.id.version: record.handle for record in self.available if record.handle is not None}
-        return Route(self.status, handles, self._options)
+        status = self.status
+        return Route(status, handles, self._options, self.on_demand and status.state in {"unloaded", "loading"})
+
+    @property
+    def used_s(self) -> float:
+        """When a version was last taken or loaded, in seconds of `time.monotonic`; infinite if none is served."""
+        return max((record.handle.used_s for record in self.available if record.handle is not None), default=math.inf)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the versions that are in memory."""
+        return sum(record.memory_bytes for record in self.records.values() if record.state in IN_MEMORY)
 
     @property
     def status(self) -> ModelStatus:
@@ -127,11 +141,11 @@ class ModelVersions:
         first = (served or pending or failing or newest_first)[0]
         failed = not served and not pending
         nothing = "The version policy matches no version on disk." if self._current else "It has been removed."
-        error = UNLOADED if self.manually_unloaded else first.error or nothing
+        error = self.unloaded or first.error or nothing
         return ModelStatus(
             self.name,
             first.id.version,
-            "available" if served else "unloaded" if self.manually_unloaded else "failed" if failed else "loading",
+            "available" if served else "unloaded" if self.unloaded else "failed" if failed else "loading",
             error if failed else None,
             tuple(_version_status(record, record.id in self.wanted) for record in reversed(newest_first)),
             {

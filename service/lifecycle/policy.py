@@ -56,7 +56,7 @@ Action: TypeAlias = Load | Unload
 
 
 def aspired(
-    candidates: Sequence[Snapshot], policy: VersionPolicy, labelled: Collection[int] = (), *, manually_unloaded: bool = False
+    candidates: Sequence[Snapshot], policy: VersionPolicy, labelled: Collection[int] = (), *, unloaded: bool = False
 ) -> frozenset[Id]:
     """Return the versions to serve.
 
@@ -66,9 +66,9 @@ def aspired(
         candidates: the versions on disk with their present options, and available ones with former options.
         policy: the latest n (default: 1), all, or specific versions.
         labelled: versions that a label points to.
-        manually_unloaded: the model was unloaded by hand.
+        unloaded: the model is out of service, whatever is on disk.
     """
-    if manually_unloaded:
+    if unloaded:
         return frozenset()
     newest_first = sorted(candidates, key=lambda snapshot: snapshot.id, reverse=True)
     if policy.specific is not None:

@@ -61,6 +61,8 @@ class Record:
     file_bytes: int = 0
     resident_bytes: int = 0
     """Memory that loading and warm-up added to the process; exact when one version loads at a time."""
+    taken_bytes: int = 0
+    """The memory of the last successful load, also after the version was unloaded."""
     loaded: Loaded | None = None
     handle: VersionHandle | None = None
     outcome: Outcome | None = None
@@ -112,7 +114,7 @@ class Record:
         """Make a warm version available, or unload it if it is no longer wanted."""
         self.outcome = None
         self.handle = VersionHandle(loaded, on_idle)
-        self.attempts, self.error = 0, None
+        self.attempts, self.error, self.taken_bytes = 0, None, self.resident_bytes
         self.counts.loads += 1
         if wanted:
             self.enter(State.AVAILABLE)
@@ -134,6 +136,12 @@ class Record:
         """Begin the next attempt without delay, because an operator asks for it."""
         self.by_hand = True
         self.retry_at = 0.0
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the version takes once it is loaded: as the last load has shown, at least the size of its files."""
+        seen = self._folder.fingerprint
+        return max(self.taken_bytes, seen.bytes if seen is not None else 0)
 
     @property
     def decided(self) -> bool:

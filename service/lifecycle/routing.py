@@ -4,6 +4,7 @@ The table is immutable; the manager replaces the whole table.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -24,6 +25,8 @@ class VersionHandle:
         self.loaded = loaded
         self.requests = 0
         """How often the version has been taken since it was loaded."""
+        self.used_s = time.monotonic()
+        """When the version was last taken, or loaded."""
         self._on_idle = on_idle
         self._lock = threading.Lock()
         self._holders = 0
@@ -43,6 +46,7 @@ class VersionHandle:
                 return False
             self._holders += 1
             self.requests += 1
+            self.used_s = time.monotonic()
             return True
 
     def release(self) -> None:
@@ -64,11 +68,12 @@ class VersionHandle:
 
 @dataclass(frozen=True)
 class Route:
-    """One model: its status, its available versions and its options."""
+    """One model: its status, its available versions, its options, and whether a request loads it."""
 
     status: ModelStatus
     available: Mapping[int, VersionHandle]
     options: ModelOptions
+    on_demand: bool = False
 
     def find(self, version: int | None, label: str | None) -> VersionHandle:
         """Return the handle of a version; the newest one by default. Raises what `Table.find` does."""

@@ -3,7 +3,7 @@
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from service.lifecycle.served_models import ServedModels
+from service.lifecycle.served_models import ModelStatus, ServedModels
 from service.metrics import Metrics
 from service.protocols import openapi as docs
 
@@ -27,6 +27,11 @@ def json_response(body: object, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
+def answering_state(manager: ServedModels, status: ModelStatus) -> str:
+    """Return the model's state; `available` for one that is loaded at its first request."""
+    return "available" if manager.loads_on_demand(status.name) else status.state
+
+
 def operations_router(manager: ServedModels, metrics: Metrics, names: bool) -> APIRouter:
     """Return the routes for health and metrics; `names`: whether `/readyz` names models."""
     routes = APIRouter(tags=["health"])
@@ -42,9 +47,9 @@ def operations_router(manager: ServedModels, metrics: Metrics, names: bool) -> A
 
         If a model failed, the status is `degraded`, and still 200. The response names models only if the server has no keys.
         """
-        statuses = manager.statuses.items()
+        states = {name: answering_state(manager, status) for name, status in manager.statuses.items()}
         ready, loading, failed = (
-            [name for name, status in statuses if status.state == state] for state in ("available", "loading", "failed")
+            [name for name, state in states.items() if state == wanted] for wanted in ("available", "loading", "failed")
         )
         answers = bool(ready) and manager.settled and not manager.draining
         if manager.draining:

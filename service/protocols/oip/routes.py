@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.bodies import Bodies, Body, decode_in_thread
 from service.errors import ForbiddenError, ModelLoadError, RequestError, UnavailableError, UnsupportedFeatureError
+from service.lifecycle.on_demand import look_up
 from service.lifecycle.served_models import ServedModels
 from service.protocols import openapi as docs
 from service.protocols.json.reader import parse_object
@@ -15,7 +16,7 @@ from service.protocols.oip.codec import JSON
 from service.protocols.oip.outputs import flag, parameters
 from service.protocols.oip.paths import CANNOT, MODEL, NOT_NOW, V2, VERSION
 from service.protocols.protocol import version_number
-from service.protocols.routes import json_response
+from service.protocols.routes import answering_state, json_response
 
 EXTENSIONS = (
     "classification",
@@ -127,7 +128,7 @@ def server_router(manager: ServedModels, server_version: str) -> APIRouter:
 
         For load balancers, `/readyz` is better: it stays 200 when a single model fails.
         """
-        states = {status.state for status in manager.statuses.values()} - {"unloaded"}
+        states = {answering_state(manager, status) for status in manager.statuses.values()} - {"unloaded"}
         answers = states == {"available"} and manager.settled and not manager.draining
         return json_response({"ready": answers}, 200 if answers else 503)
 
@@ -146,7 +147,7 @@ def model_router(manager: ServedModels) -> APIRouter:
             manager.lookup(model, version)
             ready = True
         except (UnavailableError, ModelLoadError):
-            ready = False
+            ready = manager.loads_on_demand(model)
         return json_response({"name": model, "ready": ready}, 200 if ready else 503)
 
     # Before `/models/{model}`, which would take `stats` for the name of a model.
@@ -165,7 +166,7 @@ def model_router(manager: ServedModels) -> APIRouter:
     @routes.get(MODEL, summary="Describe a model", responses=_METADATA_DOCS)
     async def metadata(model: str, version: _Version) -> Response:
         """The served versions; inputs and outputs of the newest, or of one, with datatypes and shapes: -1 is any size."""
-        spec = manager.lookup(model, version).spec
+        spec = (await look_up(manager, model, version)).spec
         served = {known.version for known in manager.status(model).versions if known.state == "available"}
         return json_response(describe.metadata(spec, sorted(served)))
 
@@ -173,7 +174,7 @@ def model_router(manager: ServedModels) -> APIRouter:
     @routes.get(f"{MODEL}/config", summary="Configuration of a model", responses=_CONFIG_DOCS)
     async def config(model: str, version: _Version) -> Response:
         """Inputs, outputs, batching and version policy, as Triton writes them; 404 unless the version is served."""
-        return json_response(describe.config(manager.lookup(model, version).spec, manager.options(model)))
+        return json_response(describe.config((await look_up(manager, model, version)).spec, manager.options(model)))
 
     return routes
 

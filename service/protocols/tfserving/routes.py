@@ -8,6 +8,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 
 from service.errors import RequestError, UnknownLabelError, UnknownModelError, UnknownVersionError
+from service.lifecycle.on_demand import look_up
 from service.lifecycle.served_models import ModelStatus, ServedModels, State, VersionStatus, by_version
 from service.protocols.protocol import Match, raw_path_of
 from service.protocols.routes import json_response
@@ -39,7 +40,7 @@ def router(manager: ServedModels) -> APIRouter:
     routes = APIRouter(include_in_schema=False)
 
     async def answer(request: Request) -> Response:
-        return _answer(manager, request)
+        return await _answer(manager, request)
 
     for path in ("/v1", "/V1"):
         routes.add_api_route(path, answer, methods=list(_METHODS))
@@ -47,7 +48,7 @@ def router(manager: ServedModels) -> APIRouter:
     return routes
 
 
-def _answer(manager: ServedModels, request: Request) -> Response:
+async def _answer(manager: ServedModels, request: Request) -> Response:
     match, method = V1.match(request.scope), request.method
     if method == "OPTIONS":
         origin = request.headers.get("origin", "")
@@ -60,7 +61,7 @@ def _answer(manager: ServedModels, request: Request) -> Response:
         return json_response(models(manager.statuses.values()))
     version = None if match.version is None else V1.version_number(match.version)
     if match.path in METADATA:
-        return json_response(metadata(manager.lookup(match.model, version, match.label).spec))
+        return json_response(metadata((await look_up(manager, match.model, version, match.label)).spec))
     return json_response(_status(manager, match, version))
 
 

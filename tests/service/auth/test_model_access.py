@@ -25,6 +25,7 @@ from tests.waiting import GENEROUS_S, until
 
 RESTRICTED = {
     "load": lambda manager: manager.load("a"),
+    "demand": lambda manager: manager.demand("a"),
     "unload": lambda manager: manager.unload("a"),
     "options": lambda manager: manager.options("a"),
     "status": lambda manager: manager.status("a"),
@@ -32,7 +33,7 @@ RESTRICTED = {
     "lookup": lambda manager: manager.lookup("a"),
     "served": lambda manager: manager.served,
 }
-FILTERED = {"statuses", "specs", "models_file", "problems"}
+FILTERED = {"statuses", "specs", "models_file", "problems", "loads_on_demand"}
 OPEN = {"settled", "draining", "knows"}
 
 
@@ -79,7 +80,7 @@ def test_models_of_others_are_refused(tmp_path, name):
     ("models", "named"),
     [pytest.param({"a"}, "this key is for 'a'", id="restricted"), pytest.param(None, "secret", id="all models")],
 )
-@pytest.mark.parametrize("name", ["load", "unload", "options", "status", "acquire", "lookup"])
+@pytest.mark.parametrize("name", ["load", "demand", "unload", "options", "status", "acquire", "lookup"])
 def test_an_unknown_model_s_error_names_only_models_of_the_key(tmp_path, name, models, named):
     (tmp_path / "secret" / "1").mkdir(parents=True)
     (tmp_path / "secret" / "1" / "saved_model.pb").touch()

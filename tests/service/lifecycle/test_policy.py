@@ -56,8 +56,8 @@ def test_aspired(there, policy, labelled, wanted):
     assert aspired(snapshots(**there), policy, labelled) == wanted
 
 
-def test_no_version_of_a_manually_unloaded_model_is_wanted():
-    assert aspired(snapshots(v1=AVAILABLE, v2=START), VersionPolicy(all=True), (1,), manually_unloaded=True) == ids()
+def test_no_version_of_an_unloaded_model_is_wanted():
+    assert aspired(snapshots(v1=AVAILABLE, v2=START), VersionPolicy(all=True), (1,), unloaded=True) == ids()
 
 
 WAITING = (START, False, False)
