@@ -160,7 +160,8 @@ def start(models: Path, loader: FakeLoader, monkeypatch: pytest.MonkeyPatch) -> 
     started: list[Manager] = []
 
     def start(wait: bool = True, **options: Any) -> Manager:
-        arguments = {name: options.pop(name) for name in ("models_config", "public_keys", "clock", "memory_bytes") if name in options}
+        known = ("models_config", "public_keys", "clock", "memory_bytes")
+        arguments = {name: options.pop(name) for name in known if name in options}
         timing = Timing(**{"poll_interval_ms": 10, "settle_ms": 0, "watch": False} | options)
         manager = Manager(models, loader, timing=timing, **arguments)
         started.append(manager)
