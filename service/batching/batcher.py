@@ -31,10 +31,11 @@ from service.batching.batch import (
     rows_of,
     shape_key,
 )
+from service.batching.delivery import deadline_exceeded, deliver, expire
 from service.batching.request_queue import Answer, BatchTracer, Outputs, QueuedRequest, RequestQueue
 from service.batching.slots import Slot, Slots
 from service.batching.workers import SHARED, Release, Workers
-from service.errors import DeadlineExceededError, OverloadedError, UnloadingError
+from service.errors import OverloadedError, UnloadingError
 from service.models.options import BatchingOptions
 from service.types import Array
 
@@ -188,10 +189,10 @@ class Batcher:
         loop = asyncio.get_running_loop()
         left_s = None if deadline is None else deadline - self._clock()
         if left_s is not None and left_s <= 0:
-            raise _deadline_exceeded(self._name)
+            raise deadline_exceeded(self._name)
         self._enqueue(requests, loop)
         # After the request is queued: the timer would keep a refused request, with its arrays, until the deadline.
-        timer = None if left_s is None else loop.call_later(left_s, _expire, self._name, requests)
+        timer = None if left_s is None else loop.call_later(left_s, expire, self._name, requests)
         try:
             if len(requests) == 1:
                 return await requests[0].future
@@ -379,39 +380,9 @@ class Batcher:
         return UnloadingError(f"Model {self._name!r} is being unloaded{self._failure}; try again.")
 
     def _deliver(self, answers: Answers) -> bool:
-        """Send the answers to their event loops: one call for each loop and batch, as each call wakes the loop.
+        """Send the answers to their event loops. Returns whether one of these wakes a thread for the requests in the queue."""
+        return deliver(answers, self._delivered)
 
-        Returns:
-            Whether a loop received answers; it then wakes a thread for the requests in the queue.
-        """
-        by_loop: dict[asyncio.AbstractEventLoop, Answers] = {}
-        for request, answer in answers:
-            by_loop.setdefault(request.future.get_loop(), []).append((request, answer))
-        delivered = bool(by_loop)
-        for loop, of_loop in by_loop.items():
-            try:
-                loop.call_soon_threadsafe(self._resolve, loop, of_loop)
-            except RuntimeError:  # the loop is closed, so no caller waits for the answer
-                delivered = False
-        return delivered
-
-    def _resolve(self, loop: asyncio.AbstractEventLoop, answers: Answers) -> None:
-        for request, answer in answers:
-            if request.future.done():
-                continue
-            if isinstance(answer, Exception):
-                request.future.set_exception(answer)
-            else:
-                request.future.set_result(answer)
+    def _delivered(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._queue:
             self._schedule_wake(loop)
-
-
-def _deadline_exceeded(name: str) -> DeadlineExceededError:
-    return DeadlineExceededError(f"Model {name!r} had no answer within the time that the request gave it.")
-
-
-def _expire(name: str, requests: list[QueuedRequest]) -> None:
-    for request in requests:
-        if not request.future.done():
-            request.future.set_exception(_deadline_exceeded(name))
