@@ -149,3 +149,15 @@ async def test_no_more_runs_at_a_time_than_a_replica_may_have(threads):
     batcher = Batcher("m", [run], BatchingOptions(max_batch_size=1), threads=threads, workers=Workers())
     await asyncio.gather(*(answer(batcher, i) for i in range(30)))
     assert most <= threads
+
+
+def test_a_thread_that_gets_a_job_while_it_is_about_to_end():
+    workers, done, idled = Workers(idle_s=0.01), [], []
+    workers.start(lambda release: done.append(1))
+    until(lambda: workers._idle)
+    worker = workers._idle.pop()  # as `start` takes it, before it puts the job
+    ends = worker._ends
+    worker._ends = lambda: idled.append(1) or ends()
+    until(lambda: idled)
+    worker.jobs.put(lambda release: done.append(2))
+    until(lambda: done == [1, 2])
