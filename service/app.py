@@ -180,6 +180,8 @@ def _lifespan(parts: _Parts) -> Callable[[FastAPI], AbstractAsyncContextManager[
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(parts.guard.start)
         await asyncio.to_thread(parts.manager.start)
+        if parts.settings.lazy:  # so that the first request waits for its model only
+            parts.guard.prepare_beside()
         async with watching(parts.settings.poll_interval_ms / 1000, polled):
             yield
         await asyncio.to_thread(parts.guard.stop)

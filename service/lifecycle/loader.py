@@ -126,22 +126,22 @@ class Loader:
             attempt.abandon()
 
     def _run_load(self, attempt: Attempt) -> None:
-        before = resident_bytes()
-        outcome = Outcome()
+        outcome, taken_bytes = Outcome(), 0
         try:
             with load_tuning.active():
-                self._load_and_warm_up(attempt)
+                taken_bytes = self._load_and_warm_up(attempt)
         except AbandonedError:
             pass
         except Exception as failure:
             attempt.discard()
             if not attempt.abandoned:  # otherwise its failure has been reported
                 outcome = _failed(attempt.record, failure)
-        if attempt.end(outcome, max(resident_bytes() - before, 0)):
+        if attempt.end(outcome, taken_bytes):
             self._places.release()
         self._changed()
 
-    def _load_and_warm_up(self, attempt: Attempt) -> None:
+    def _load_and_warm_up(self, attempt: Attempt) -> int:
+        """Return the memory that the process has taken for the version, in bytes."""
         record = attempt.record
         folder, name, version = record.disk.folder, record.disk.model, record.id.version
         before = stamp(folder)
@@ -157,6 +157,7 @@ class Loader:
         if attempt.mark is not None:
             attempt.mark.loading()
         self._changed()
+        before_bytes = resident_bytes()  # not earlier: with the first version, TensorFlow has been imported meanwhile
         attempt.hold(self._load(name, version, folder, record.options))
         attempt.enter(State.WARMING, has_place=True)
         self._changed()
@@ -169,6 +170,7 @@ class Loader:
             )
         if attempt.mark is not None:
             attempt.mark.loaded()
+        return max(resident_bytes() - before_bytes, 0)
 
     def _begin_trial(self, attempt: Attempt) -> None:
         attempt.enter(State.TRIAL)

@@ -74,7 +74,7 @@ class Guard:
         skipped = options.trusted or not options.trial
         if self._trials is not None and not memory.passed and (suspect or not skipped):
             on_trial()
-            self._prepare_beside()
+            self.prepare_beside()
             self._trials.run(model, version, files.folder, options)
             memory.passed = True
         self._ledger.remember(digest, memory)
@@ -84,7 +84,8 @@ class Guard:
         """Import TensorFlow into this process; a version whose load begins before would take the time for its own."""
         self._prepare()
 
-    def _prepare_beside(self) -> None:
+    def prepare_beside(self) -> None:
+        """Begin to import TensorFlow, in a thread."""
         if not self._prepares_beside:
             self._prepares_beside = True
             threading.Thread(target=_suppressed, args=(self._prepare,), name="prepare", daemon=True).start()

@@ -169,3 +169,13 @@ def test_the_mark_of_a_version_that_fails(models, guard, manage):
     manager = manage(guarded=True)
     until(lambda: manager.settled)
     assert guard.marks[1].done == ["loading", "free"]
+
+
+def test_the_memory_of_a_version_is_not_that_of_the_import_before_it(models, guard, manage, monkeypatch):
+    used = [0]
+    monkeypatch.setattr("service.lifecycle.loader.resident_bytes", lambda: used[0])
+    guard.prepare = lambda: used.__setitem__(0, 10**9)
+    put(models, "films/1")
+    manager = manage(guarded=True)
+    until(lambda: manager.settled)
+    assert manager.status("films").versions[0].resident_bytes == 0
