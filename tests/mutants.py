@@ -60,6 +60,7 @@ GROUPS = {
     ),
 }
 
+# mutmut checks that a fault in every function is found; threads of earlier tests, which the pool keeps, meet that fault, too.
 CONFIGURATION = """\
 [mutmut]
 source_paths = service
@@ -74,6 +75,8 @@ pytest_add_cli_args = -p
   60
   --timeout-method
   thread
+  -W
+  default::pytest.PytestUnhandledThreadExceptionWarning
 process_isolation = {isolation}
 only_mutate =
   {modules}
