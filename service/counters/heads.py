@@ -33,16 +33,16 @@ class HeadCounts:
         scored = self.unsure is not None or "logistic" in spec.key_names
         self.scores = Histogram(SCORES) if scored else None
         self._labels = spec.kind == "multi_label"
-        counted_key = "probabilities" if self._labels else "class_ids"
+        shown_by = {"probabilities"} if self._labels else {"class_ids", "probabilities"}
         self._names = _names(spec)
-        counted = 0 < len(self._names) <= MAX_CLASSES and counted_key in spec.key_names
+        counted = 0 < len(self._names) <= MAX_CLASSES and not shown_by.isdisjoint(spec.key_names)
         self.classes = np.zeros(len(self._names), np.int64) if counted else None
 
     @property
     def counters(self) -> dict[str, Callable[[Array], None]]:
         """Return for each prediction key that is counted the function to call with its rows."""
         counters: dict[str, Callable[[Array], None]] = {}
-        if self.classes is not None and not self._labels:
+        if self.classes is not None and not self._labels and "class_ids" in self.spec.key_names:
             counters["class_ids"] = self._class_ids
         if self.unsure is not None:
             counters["probabilities"] = self._probabilities
@@ -55,7 +55,7 @@ class HeadCounts:
         counters, name = self.counters, self.spec.name
         for key, count in counters.items():
             _count_rows(count, [answer[name, key] for answer in answers if (name, key) in answer])
-        if "class_ids" in counters and "probabilities" in counters:
+        if self.classes is not None and not self._labels and "probabilities" in counters:
             ids, probabilities = (name, "class_ids"), (name, "probabilities")
             without_ids = [answer[probabilities] for answer in answers if probabilities in answer and ids not in answer]
             _count_rows(self._most_probable, without_ids)

@@ -156,7 +156,8 @@ class Record:
     def replaced_by(self, disk: VersionOnDisk, options: ModelOptions) -> bool:
         """Whether that folder or those options require another load."""
         mine = self.options
-        unchanged = (mine.batching, mine.compute, mine.trusted) == (options.batching, options.compute, options.trusted)
+        unchanged = (mine.batching, mine.compute, mine.heads) == (options.batching, options.compute, options.heads)
+        unchanged = unchanged and mine.trusted == options.trusted
         unchanged = unchanged and (self.state is not State.FAILED or mine.trial == options.trial)
         return not unchanged or self.disk.marker != disk.marker
 

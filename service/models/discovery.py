@@ -3,9 +3,10 @@
 A SavedModel lists tensors, not heads. The heads are, in this order of preference,
 
 1. those of the card;
-2. the `<head>` of the outputs `<head>/<key>` of the signature `predict`;
-3. the `<head>` of the signatures `<head>/predict`;
-4. one head named `default`: `serving_default`, else `predict`, else the only signature.
+2. those of `models.toml`: outputs of `serving_default`, else of `predict`, else of the only signature;
+3. the `<head>` of the outputs `<head>/<key>` of the signature `predict`;
+4. the `<head>` of the signatures `<head>/predict`;
+5. one head named `default`, of the signature of rule 2.
 
 Names with a colon before the first slash (`examples:predict`) take serialized `tf.Example`s: they are listed as
 signatures, but are not heads. Without a card, the first head is the one whose tensors `serving_default` returns, else the only
@@ -19,13 +20,15 @@ from math import prod
 from typing import Any
 
 from service.errors import ModelLoadError
-from service.messages import listed
+from service.messages import did_you_mean, listed
 from service.models.card import Card
+from service.models.options import HeadOptions
 from service.types import HeadSpec, InputSpec, ModelSpec, Output, SignatureSpec, TensorSpec, output_key
 
 PREDICT = "predict"
 SERVING_DEFAULT = "serving_default"
 DEFAULT_HEAD = "default"
+PROBABILITIES = "probabilities"
 
 MOST_VALUES = 100_000
 """Values of one input in a generated example; a SavedModel may declare any shape."""
@@ -35,13 +38,29 @@ TensorNames = Mapping[str, Mapping[str, str]]
 
 
 def layout(
-    name: str, version: int, signatures: Mapping[str, SignatureSpec], card: Card | None, tensor_names: TensorNames
+    name: str,
+    version: int,
+    signatures: Mapping[str, SignatureSpec],
+    card: Card | None,
+    tensor_names: TensorNames,
+    heads: Mapping[str, HeadOptions] | None = None,
 ) -> ModelSpec:
-    """Return the model's heads, inputs and signatures. `tensor_names` is used without a card only. Raises ModelLoadError."""
+    """Return the model's heads, inputs and signatures. Raises ModelLoadError.
+
+    `tensor_names` is used without a card only; `heads` are those of `models.toml`.
+    """
     if not signatures:
         raise ModelLoadError("The SavedModel has no signatures; export it with at least a 'serving_default'.")
+    if card is not None and heads is not None:
+        raise ModelLoadError("models.toml has heads for this model, but the version has a model card; remove one of them.")
     if card is not None:
         return _by_card(name, version, signatures, card)
+    if heads is not None:
+        return _by_options(name, version, signatures, heads)
+    return _by_signatures(name, version, signatures, tensor_names)
+
+
+def _by_signatures(name: str, version: int, signatures: Mapping[str, SignatureSpec], tensor_names: TensorNames) -> ModelSpec:
     sources = _sources(signatures)
     grouped: dict[str, list[TensorSpec]] = defaultdict(list)
     for (head, key), (signature, output) in sources.items():
@@ -78,6 +97,42 @@ def _by_card(name: str, version: int, signatures: Mapping[str, SignatureSpec], c
     return ModelSpec(name, version, inputs, heads, signatures, example, *about, sources)
 
 
+def _by_options(
+    name: str, version: int, signatures: Mapping[str, SignatureSpec], heads: Mapping[str, HeadOptions]
+) -> ModelSpec:
+    signature = _default_signature(signatures)
+    outputs = {tensor.name: tensor for tensor in signatures[signature].outputs}
+    found: list[HeadSpec] = []
+    sources: dict[Output, tuple[str, str]] = {}
+    for head, options in (heads or {output: HeadOptions(outputs=output) for output in sorted(outputs)}).items():
+        if missing := sorted(set(options.keys.values()) - outputs.keys()):
+            raise ModelLoadError(
+                f"models.toml names {listed(missing)} as output of head {head!r}, but signature {signature!r} has "
+                f"{listed(sorted(outputs))}.{did_you_mean(missing[0], outputs)}"
+            )
+        keys = tuple(TensorSpec(key, outputs[output].dtype, outputs[output].shape) for key, output in options.keys.items())
+        for tensor in keys:
+            width = (tensor.shape or (-1,))[-1]
+            if tensor.name == PROBABILITIES and options.classes is not None and width not in {-1, len(options.classes)}:
+                raise ModelLoadError(
+                    f"models.toml has {len(options.classes)} classes for head {head!r}, but its probabilities have {width}."
+                )
+        found.append(HeadSpec(head, keys, options.kind, options.classes))
+        sources |= {(head, key): (signature, output) for key, output in options.keys.items()}
+    inputs = _inputs([signatures[signature]])
+    return ModelSpec(name, version, inputs, tuple(found), signatures, _example(inputs), sources=sources)
+
+
+def _default_signature(signatures: Mapping[str, SignatureSpec]) -> str:
+    only = list(signatures) if len(signatures) == 1 else []
+    for signature in (SERVING_DEFAULT, PREDICT, *only):
+        if signature in signatures:
+            return signature
+    raise ModelLoadError(
+        f"No heads: the SavedModel has neither 'serving_default' nor 'predict', only {listed(sorted(signatures))}."
+    )
+
+
 def _sources(signatures: Mapping[str, SignatureSpec]) -> dict[Output, tuple[str, str]]:
     """Return the signature and name of every output; keys in alphabetical order: a SavedModel stores no order."""
 
@@ -98,12 +153,7 @@ def _sources(signatures: Mapping[str, SignatureSpec]) -> dict[Output, tuple[str,
             found |= outputs(head, signature)
     if found:
         return found
-    for signature in (SERVING_DEFAULT, PREDICT, *(signatures if len(signatures) == 1 else ())):
-        if signature in signatures:
-            return outputs(DEFAULT_HEAD, signature)
-    raise ModelLoadError(
-        f"No heads: the SavedModel has neither 'serving_default' nor 'predict', only {listed(sorted(signatures))}."
-    )
+    return outputs(DEFAULT_HEAD, _default_signature(signatures))
 
 
 def _first_head(

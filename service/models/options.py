@@ -5,6 +5,7 @@
     labels = { stable = 3, canary = 5 }
     transition = "resource"              # unload before loading; default: "availability", load before unloading
     batching = { max_batch_size = 256 }
+    heads.mpaa = { outputs = "output_1", kind = "multi_class", classes = ["G", "PG", "R"] }   # or: heads = "outputs"
 
 A model that is not named has the defaults. An unknown key is an error, so that a typing error is not silent.
 """
@@ -13,9 +14,9 @@ import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from service.errors import ConfigError
@@ -89,6 +90,38 @@ class VersionPolicy(_Table):
         return self
 
 
+HeadKind: TypeAlias = Literal["binary_class", "multi_class", "multi_label", "regression", "custom"]
+
+KEYS: dict[HeadKind, str] = {"binary_class": "logistic", "multi_class": "probabilities", "multi_label": "probabilities"}
+"""The prediction key of a head's only output, by kind; `predictions` for other kinds."""
+
+
+class HeadOptions(_Table):
+    """A head of a SavedModel that has no model card.
+
+    Attributes:
+        outputs: an output of the default signature, whose prediction key follows from the kind; several outputs, which are the
+            keys; or key → output.
+        kind: the kind of head.
+        classes: names of the classes by class id.
+    """
+
+    outputs: str | Annotated[tuple[str, ...], Field(min_length=1)] | Annotated[dict[str, str], Field(min_length=1)]
+    kind: HeadKind = "custom"
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The output of each prediction key."""
+        if isinstance(self.outputs, str):
+            return {KEYS.get(self.kind, "predictions"): self.outputs}
+        return dict(self.outputs) if isinstance(self.outputs, dict) else {output: output for output in self.outputs}
+
+
+EACH_OUTPUT = "outputs"
+"""The value of `heads` with which every output of the default signature is a head."""
+
+
 class ModelOptions(_Table):
     """All options of one model.
 
@@ -98,6 +131,8 @@ class ModelOptions(_Table):
         transition: `availability` loads the next version before it unloads the last one, `resource` after.
         batching: how requests are batched.
         compute: devices and precision.
+        heads: the heads of a SavedModel without a model card, the default first; empty, which the file writes as `"outputs"`:
+            every output is a head. None: they are read from the signatures.
         trial: load in a process with limits first, unless the model is trusted.
         trusted: load without a scan: its operations may do anything, including files and Python.
     """
@@ -107,8 +142,18 @@ class ModelOptions(_Table):
     transition: Literal["availability", "resource"] = "availability"
     batching: BatchingOptions = BatchingOptions()
     compute: ComputeOptions = ComputeOptions()
+    heads: dict[str, HeadOptions] | None = None
     trial: bool = True
     trusted: bool = False
+
+    @field_validator("heads", mode="before")
+    @classmethod
+    def _each_output(cls, value: Any) -> Any:
+        if value == EACH_OUTPUT:
+            return {}
+        if not value or not isinstance(value, dict):
+            raise ValueError(f"expected a table of heads, or {EACH_OUTPUT!r}, which makes every output a head")
+        return value
 
 
 class ModelsFile(_Table):
@@ -201,5 +246,7 @@ def _names_at(loc: tuple[int | str, ...]) -> list[str]:
     """Return the valid keys of the file, of a model in it (`models.films`), or of one of a model's tables."""
     if not loc:
         return list(ModelsFile.model_fields)
+    if loc[2:3] == ("heads",):
+        return list(HeadOptions.model_fields)
     table = getattr(_DEFAULTS, str(loc[2])) if len(loc) > 2 else _DEFAULTS
     return list(type(table).model_fields)

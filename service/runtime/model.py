@@ -62,7 +62,9 @@ def load(
     if not options.trusted and (findings := scanned(saved_model, folder)):
         raise ModelLoadError(refusal(findings))
     devices = replica_devices(options.compute.devices)
-    servables = [load_servable(name, version, folder, device, options.compute, saved_model) for device in devices]
+    servables = [
+        load_servable(name, version, folder, device, options.compute, saved_model, options.heads) for device in devices
+    ]
     return Model(servables, folder, options, decode, threads or os.cpu_count() or 1, tracer)
 
 

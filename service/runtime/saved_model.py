@@ -12,6 +12,7 @@ from service.errors import ModelLoadError
 from service.messages import listed
 from service.models.card import Card
 from service.models.discovery import example_row, layout
+from service.models.options import HeadOptions
 from service.models.scan import Finding, scan
 from service.models.scan.files import SAME
 from service.models.scan.graph import Graph, TooTangledError, attribute, data_inputs, tensor_name
@@ -91,12 +92,17 @@ def signature_specs(meta_graph: Any) -> dict[str, SignatureSpec]:
     return {key: SignatureSpec(_specs(signature.inputs), _specs(signature.outputs)) for key, signature in served.items()}
 
 
-def described(name: str, version: int, meta_graph: Any, card: Card | None) -> ModelSpec:
-    """Return the model with the dtypes that the signatures declare. Raises ModelLoadError for a broken signature or card."""
+def described(
+    name: str, version: int, meta_graph: Any, card: Card | None, heads: Mapping[str, HeadOptions] | None = None
+) -> ModelSpec:
+    """Return the model with the dtypes that the signatures declare; `heads` are those of `models.toml`.
+
+    Raises ModelLoadError for a broken signature or card, or for heads that do not fit.
+    """
     signatures, features = signature_specs(meta_graph), features_by_tensor(meta_graph)
     tensors = {key: _signature_tensors(signature, features) for key, signature in served_signatures(meta_graph).items()}
     outputs = {key: its.outputs for key, its in tensors.items()}
-    spec = replace(layout(name, version, signatures, card, outputs), tensors=tensors)
+    spec = replace(layout(name, version, signatures, card, outputs, heads), tensors=tensors)
     return replace(spec, example=example_row(spec.features)) if card is None and spec.features else spec
 
 

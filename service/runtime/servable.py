@@ -17,7 +17,7 @@ import numpy as np
 
 from service.errors import HeadserveError, ModelError, ModelLoadError, OutOfMemoryError, RejectedByModelError
 from service.models.card import read_card
-from service.models.options import ComputeOptions
+from service.models.options import ComputeOptions, HeadOptions
 from service.runtime.saved_model import array_dtype, described, read, serving
 from service.runtime.session import callable_of, opened
 from service.types import Array, ModelSpec, Output, TensorSpec
@@ -71,18 +71,19 @@ def load(
     device: str | None = None,
     compute: ComputeOptions | None = None,
     saved_model: Any = None,
+    heads: Mapping[str, HeadOptions] | None = None,
 ) -> Servable:
     """Load the version in `folder`, which has variables, assets and model card. Raises ModelLoadError.
 
     The device is one such as `GPU:0`; None leaves the choice to TensorFlow. `saved_model` is the protocol buffer to load;
-    default: the one in the folder.
+    default: the one in the folder. `heads` are those of `models.toml`.
     """
     card = read_card(folder)
     try:
         meta_graph = serving(read(folder) if saved_model is None else saved_model)
         session, fetchable = opened(folder, meta_graph, device, compute or ComputeOptions())
         try:
-            spec = described(name, version, meta_graph, card)  # with the dtypes that `opened` has corrected
+            spec = described(name, version, meta_graph, card, heads)  # with the dtypes that `opened` has corrected
             dtypes = {tensor.dtype: array_dtype(tensor.dtype) for its in spec.signatures.values() for tensor in its.inputs}
         except BaseException:
             session.close()

@@ -3,6 +3,7 @@ import pytest
 from service.errors import ModelLoadError
 from service.models.card import Card
 from service.models.discovery import layout
+from service.models.options import HeadOptions
 from service.types import SignatureSpec, TensorSpec
 
 X = TensorSpec("x", "float32", (-1, 2))
@@ -137,3 +138,59 @@ def inputs(**changes):
 def test_a_card_that_contradicts_the_signatures(signatures, changes, message):
     with pytest.raises(ModelLoadError, match=message):
         layout("m", 1, signatures, card(**changes), {})
+
+
+OUTPUTS = {"serving_default": signature("sold", "mpaa", width=3), "other": signature("p")}
+
+
+def of_options(signatures=None, **options):
+    heads = {name: HeadOptions(**given) for name, given in options.items()}
+    return layout("m", 1, OUTPUTS if signatures is None else signatures, None, {}, heads)
+
+
+def test_every_output_is_a_head():
+    found = of_options()
+    assert [(head.name, head.key_names, head.kind) for head in found.heads] == [
+        ("mpaa", ("predictions",), "custom"),
+        ("sold", ("predictions",), "custom"),
+    ]
+    assert found.sources["sold", "predictions"] == ("serving_default", "sold")
+    assert found.input_names == ("x",)
+
+
+def test_heads_of_models_toml_keep_their_order():
+    classes = ("G", "PG", "R")
+    found = of_options(sold={"outputs": "sold"}, mpaa={"outputs": "mpaa", "kind": "multi_class", "classes": classes})
+    assert found.default_head == "sold"
+    assert [(head.name, head.key_names, head.classes) for head in found.heads] == [
+        ("sold", ("predictions",), None),
+        ("mpaa", ("probabilities",), classes),
+    ]
+
+
+def test_a_head_of_several_outputs():
+    found = of_options(both={"outputs": {"a": "sold", "b": "mpaa"}})
+    assert found.sources == {("both", "a"): ("serving_default", "sold"), ("both", "b"): ("serving_default", "mpaa")}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"a": {"outputs": "solt"}},
+            r"'solt' as output of head 'a', but signature 'serving_default' has .*Did you mean 'sold'",
+        ),
+        (
+            {"a": {"outputs": "mpaa", "kind": "multi_class", "classes": ("G", "PG")}},
+            r"2 classes for head 'a', but its probabilities have 3",
+        ),
+    ],
+)
+def test_heads_of_models_toml_that_do_not_fit(options, message):
+    with pytest.raises(ModelLoadError, match=message):
+        of_options(**options)
+
+
+def test_heads_of_models_toml_beside_a_card():
+    with pytest.raises(ModelLoadError, match="remove one of them"):
+        layout("m", 1, {"predict": signature("a/p", "b/p")}, card(), {}, {})

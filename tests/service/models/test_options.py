@@ -29,8 +29,35 @@ def test_all_options():
 
 
 @pytest.mark.parametrize(
+    ("heads", "keys"),
+    [
+        pytest.param('"outputs"', {}, id="every output"),
+        pytest.param('{ a = { outputs = "x" } }', {"a": {"predictions": "x"}}, id="one output"),
+        pytest.param('{ a = { outputs = "x", kind = "regression" } }', {"a": {"predictions": "x"}}, id="of a regression"),
+        pytest.param('{ a = { outputs = "x", kind = "multi_class" } }', {"a": {"probabilities": "x"}}, id="of classes"),
+        pytest.param('{ a = { outputs = "x", kind = "binary_class" } }', {"a": {"logistic": "x"}}, id="of two classes"),
+        pytest.param(
+            '{ b = { outputs = ["y", "x"] }, a = { outputs = ["z"] } }',
+            {"b": {"y": "y", "x": "x"}, "a": {"z": "z"}},
+            id="order",
+        ),
+        pytest.param('{ a = { outputs = { logits = "x" } } }', {"a": {"logits": "x"}}, id="keys"),
+    ],
+)
+def test_heads(heads, keys):
+    found = parse(f"[models.films]\nheads = {heads}", "models.toml").of("films").heads
+    assert {name: head.keys for name, head in found.items()} == keys
+    assert list(found) == list(keys)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        pytest.param('[models.f]\nheads = "output"', r"models\.f\.heads: expected a table of heads, or 'outputs'", id="heads"),
+        pytest.param("[models.f]\nheads = {}", r"models\.f\.heads: expected a table of heads, or 'outputs'", id="no heads"),
+        pytest.param('[models.f.heads.a]\noutput = "x"', r"heads\.a\.output: .*Did you mean 'outputs'", id="heads, key"),
+        pytest.param('[models.f.heads.a]\noutputs = "x"\nkind = "class"', r"heads\.a\.kind: .*multi_class", id="heads, kind"),
+        pytest.param("[models.f.heads.a]\nkind = 'custom'", r"heads\.a\.outputs: Field required", id="heads, outputs"),
         pytest.param("[model.films]", r"model: unknown key; valid are models\. Did you mean 'models'", id="top"),
         pytest.param("[models.films]\nlabel = {}", r"models\.films\.label: .*Did you mean 'labels'", id="option"),
         pytest.param("[models.f.batching]\nmax_batchsize = 1", "Did you mean 'max_batch_size'", id="batching"),
