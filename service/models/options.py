@@ -151,7 +151,7 @@ class ModelOptions(_Table):
     def _each_output(cls, value: Any) -> Any:
         if value == EACH_OUTPUT:
             return {}
-        if not value or not isinstance(value, dict):
+        if value is not None and not isinstance(value, dict):
             raise ValueError(f"expected a table of heads, or {EACH_OUTPUT!r}, which makes every output a head")
         return value
 

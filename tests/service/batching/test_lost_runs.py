@@ -142,6 +142,22 @@ async def test_closing_does_not_wait_for_a_run_that_nobody_waits_for(batcher, mo
     request.cancel()
 
 
+@pytest.mark.parametrize(
+    ("values", "more"),
+    [([HANGS], {"alone": True}), ([HANGS, HANGS], {})],
+    ids=["a request that runs alone", "parts of a request"],
+)
+async def test_closing_knows_the_deadline(batcher, model, clock, values, more):
+    request = asyncio.create_task(batcher.submit({"x": np.array(values)}, (TWICE,), clock() + 1000, **more))
+    await becomes(lambda: model.hanging == len(values))
+    closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+    await becomes(lambda: batcher._closing)
+    assert not closing.done(), "somebody waits for it"
+    clock.now_s += 1000
+    assert await asyncio.wait_for(closing, GENEROUS_S) == 1
+    request.cancel()
+
+
 async def test_closing_with_lost_runs_finishes_the_others(batcher, model, clock):
     await lose(batcher, model, clock)
     others = [asyncio.create_task(answer(batcher, i)) for i in range(5)]

@@ -129,7 +129,8 @@ async def test_a_thread_that_the_system_refuses_is_started_later():
     batcher = Batcher("m", [doubled], BatchingOptions(), workers=RefusedOnce())
     with capture_logs() as logged:
         assert await asyncio.wait_for(answer(batcher, 1), GENEROUS_S) == [2]
-    assert [line["event"] for line in logged] == ["no thread for a run"]
+    refused = {"event": "no thread for a run", "model": "m", "error": "can't start new thread", "log_level": "error"}
+    assert logged == [refused]
 
 
 @pytest.mark.parametrize("threads", [1, 3])

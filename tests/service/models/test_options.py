@@ -50,11 +50,17 @@ def test_heads(heads, keys):
     assert list(found) == list(keys)
 
 
+@pytest.mark.parametrize("heads", [None, "outputs", {"a": {"outputs": "x"}}])
+def test_options_survive_json(heads):
+    """The process for trials gets them so."""
+    options = ModelOptions(heads=heads)
+    assert ModelOptions.model_validate_json(options.model_dump_json()) == options
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         pytest.param('[models.f]\nheads = "output"', r"models\.f\.heads: expected a table of heads, or 'outputs'", id="heads"),
-        pytest.param("[models.f]\nheads = {}", r"models\.f\.heads: expected a table of heads, or 'outputs'", id="no heads"),
         pytest.param('[models.f.heads.a]\noutput = "x"', r"heads\.a\.output: .*Did you mean 'outputs'", id="heads, key"),
         pytest.param('[models.f.heads.a]\noutputs = "x"\nkind = "class"', r"heads\.a\.kind: .*multi_class", id="heads, kind"),
         pytest.param("[models.f.heads.a]\nkind = 'custom'", r"heads\.a\.outputs: Field required", id="heads, outputs"),
