@@ -142,14 +142,9 @@ async def test_closing_does_not_wait_for_a_run_that_nobody_waits_for(batcher, mo
     request.cancel()
 
 
-@pytest.mark.parametrize(
-    ("values", "more"),
-    [([HANGS], {"alone": True}), ([HANGS, HANGS], {})],
-    ids=["a request that runs alone", "parts of a request"],
-)
-async def test_closing_knows_the_deadline(batcher, model, clock, values, more):
-    request = asyncio.create_task(batcher.submit({"x": np.array(values)}, (TWICE,), clock() + 1000, **more))
-    await becomes(lambda: model.hanging == len(values))
+async def test_closing_knows_the_deadline_of_a_request_that_runs_alone(batcher, model, clock):
+    request = asyncio.create_task(batcher.submit({"x": np.array([HANGS])}, (TWICE,), clock() + 1000, alone=True))
+    await becomes(lambda: model.hanging == 1)
     closing = asyncio.create_task(asyncio.to_thread(batcher.close))
     await becomes(lambda: batcher._closing)
     assert not closing.done(), "somebody waits for it"
