@@ -15,7 +15,7 @@ NEWEST := .venv-newest/bin
 TEST_MODELS := build/test-models
 # Tests run on all cores, a file on one of them. Overload is only overload if the load has the machine for itself.
 WORKERS ?= $(shell nproc)
-PARALLEL := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+PARALLEL := -n $(WORKERS) --dist loadfile
 ALONE := tests/faults/test_overload.py
 # Tests of files, sockets, signals and the command line, which hold with every TensorFlow: `make test-newest` leaves them out. The
 # two environments differ in TensorFlow, Keras, NumPy, ml_dtypes and protobuf alone.

@@ -26,12 +26,6 @@ structlog.configure(
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that start servers as processes, or train: at the end, short tests keep all workers busy."""
-    long = {item.path for item in items if item.get_closest_marker("e2e") or item.get_closest_marker("train")}
-    items.sort(key=lambda item: item.path not in long)
-
-
 @pytest.fixture(autouse=True)
 def own_logging() -> Iterator[None]:
     """A test that configures logging, as `headserve serve` does, leaves the next one no stream that pytest has closed."""
